@@ -1,0 +1,62 @@
+/* What a workload sees of the trial it runs in: the allocator under test, shared memory for its
+ * own data, the tape, a place for figures. Implemented by workloads/runner; the daemon never has
+ * a struct trial. */
+#ifndef HEAPMARK_WORKLOADS_TRIAL_H
+#define HEAPMARK_WORKLOADS_TRIAL_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "workloads/ring/ring.h"
+#include "workloads/workload.h"
+
+struct alloc_api {
+    void *(*malloc)(size_t size);
+    void (*free)(void *block);
+    void *(*calloc)(size_t count, size_t size);          /* NULL where the allocator has none */
+    void *(*realloc)(void *block, size_t size);          /* likewise */
+    void *(*aligned_alloc)(size_t alignment, size_t size); /* likewise */
+    size_t (*usable_size)(void *block);                  /* likewise */
+    uint32_t flags; /* RING_SUBJECT_* */
+};
+
+struct tape; /* workloads/tape/tape.h */
+
+struct trial {
+    const struct workload *workload;
+    const struct workload_point *point;
+    struct alloc_api alloc;
+    const struct tape *tape; /* NULL for TAPE_NONE */
+    uint64_t seed;
+    void *state;          /* the workload's own, from trial_shared() in setup */
+    struct runner *owner; /* the runner's, not the workload's */
+};
+
+/* Zeroed, pre-faulted, page-aligned memory that counts as RssShmem, never as heap. Lives until
+ * the process ends. NULL when out of memory. Main thread only (setup). */
+void *trial_shared(struct trial *t, size_t size);
+
+/* Report one figure or a vector of them. Last write of a metric wins. Main thread, or thread 0
+ * inside run/step. Full tables are a failure of the harness, reported as FAIL_SYSTEM. */
+void trial_metric(struct trial *t, enum metric_id metric, double value);
+void trial_vector(struct trial *t, enum metric_id metric, const double *values, uint32_t count);
+
+/* Record why the trial cannot go on and return -errno of its class: `return trial_fail(...)`.
+ * First call wins. Any thread. Fixed buffers, no malloc. */
+int trial_fail(struct trial *t, enum runner_failure failure, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
+
+/* All threads of the trial meet; spins first, then sleeps. Only inside run(). */
+void trial_barrier(struct trial *t);
+
+/* Heap of this process now: RssAnon + private hugetlb, minus what an empty process of this runner
+ * has (taken after the allocator was loaded, before setup). Reads /proc; 20 us, never in a slice. */
+uint64_t trial_heap_bytes(struct trial *t);
+/* The highest value seen so far by trial_heap_bytes and by the kernel's high-water mark. */
+uint64_t trial_heap_peak_bytes(struct trial *t);
+
+/* Sum of one numeric field of /proc/self/smaps_rollup in bytes ("Private_Dirty", "AnonHugePages",
+ * "Private_Hugetlb", "Pss"); pid 0 is self. 0 and *ret, or -errno. Costs 10-40 ms per GiB. */
+int trial_smaps_bytes(int pid, const char *field, uint64_t *ret_bytes);
+
+#endif
