@@ -63,6 +63,9 @@ struct workload {
     uint64_t (*warm_ops)(const struct workload_point *point);
     /* Live operations of one thread: sets the unmeasured replay at each turn (baton). */
     uint64_t (*live_ops)(const struct workload_point *point);
+    /* hugetlb pages of the point's page mode (2 MiB or 1 GiB) that one runner maps and the
+     * supervisor must reserve first; 0 in the other modes. NULL: none ever. */
+    uint64_t (*hugetlb_pages)(const struct workload_point *point);
 
     /* Runner only. Each returns 0 or -errno and says why with trial_fail(). `thread` counts from
      * 0 to point.threads-1; functions with it run on every thread of the trial at once.
