@@ -4,11 +4,11 @@
 #include <string.h>
 
 const struct metric metrics[METRIC_COUNT_] = {
-#define METRIC(id, name_, unit_, direction_, summary_, help_)                                      \
-    [id] = {.name = name_,                                                                         \
-            .unit = unit_,                                                                         \
-            .direction = METRIC_##direction_,                                                      \
-            .summary = METRIC_##summary_,                                                          \
+#define METRIC(id, name_, unit_, direction_, summary_, help_) \
+    [id] = {.name = name_,                                    \
+            .unit = unit_,                                    \
+            .direction = METRIC_##direction_,                 \
+            .summary = METRIC_##summary_,                     \
             .help = help_},
 #include "schema/metrics.def"
 #undef METRIC

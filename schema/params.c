@@ -11,7 +11,7 @@
 const char *param_type_name(enum param_type type)
 {
     static const char *const names[] = {
-        [PARAM_U64] = "integer", [PARAM_SIZE] = "size", [PARAM_F64] = "number",
+        [PARAM_U64] = "integer", [PARAM_SIZE] = "size",    [PARAM_F64] = "number",
         [PARAM_ENUM] = "enum",   [PARAM_BOOL] = "boolean",
     };
     return names[type];
@@ -144,7 +144,8 @@ int param_key(const struct param_row *rows, size_t rows_count, const union param
             continue;
         char text[32];
         param_format(&rows[i], values[i], text);
-        int n = snprintf(buf + used, buf_size - used, "%s%s=%s", used ? "," : "", rows[i].name, text);
+        int n =
+            snprintf(buf + used, buf_size - used, "%s%s=%s", used ? "," : "", rows[i].name, text);
         if (n < 0 || (size_t)n >= buf_size - used)
             return -ENOSPC;
         used += (size_t)n;

@@ -13,11 +13,11 @@
 #define PARAMS_MAX 16 /* rows of one workload */
 
 enum param_type {
-    PARAM_U64,   /* whole number */
-    PARAM_SIZE,  /* bytes; text form takes KiB, MiB, GiB */
-    PARAM_F64,   /* real number */
-    PARAM_ENUM,  /* one of choices; the value is its index */
-    PARAM_BOOL,  /* 0 or 1 */
+    PARAM_U64,  /* whole number */
+    PARAM_SIZE, /* bytes; text form takes KiB, MiB, GiB */
+    PARAM_F64,  /* real number */
+    PARAM_ENUM, /* one of choices; the value is its index */
+    PARAM_BOOL, /* 0 or 1 */
 };
 
 union param_value {
@@ -28,22 +28,33 @@ union param_value {
 struct param_row {
     const char *name; /* snake_case, unit last: "remote_pct", "size_min_bytes" */
     enum param_type type;
-    const char *unit; /* for people: "bytes", "%", "ops"; "" when none */
-    const char *help; /* one sentence for the form and the docs */
-    union param_value def, min, max;   /* min and max inclusive; ignored for ENUM and BOOL */
-    const char *const *choices;        /* ENUM: NULL-terminated */
+    const char *unit;                /* for people: "bytes", "%", "ops"; "" when none */
+    const char *help;                /* one sentence for the form and the docs */
+    union param_value def, min, max; /* min and max inclusive; ignored for ENUM and BOOL */
+    const char *const *choices;      /* ENUM: NULL-terminated */
 };
 
-#define PARAM_ROW_U64(n, d, lo, hi, un, h)                                                         \
-    {.name = n, .type = PARAM_U64, .unit = un, .help = h, .def.u = d, .min.u = lo, .max.u = hi}
-#define PARAM_ROW_SIZE(n, d, lo, hi, h)                                                            \
-    {.name = n, .type = PARAM_SIZE, .unit = "bytes", .help = h, .def.u = d, .min.u = lo, .max.u = hi}
-#define PARAM_ROW_F64(n, d, lo, hi, un, h)                                                         \
-    {.name = n, .type = PARAM_F64, .unit = un, .help = h, .def.f = d, .min.f = lo, .max.f = hi}
-#define PARAM_ROW_ENUM(n, d, list, h)                                                              \
-    {.name = n, .type = PARAM_ENUM, .unit = "", .help = h, .def.u = d, .choices = list}
-#define PARAM_ROW_BOOL(n, d, h)                                                                    \
-    {.name = n, .type = PARAM_BOOL, .unit = "", .help = h, .def.u = d, .max.u = 1}
+#define PARAM_ROW_U64(n, d, lo, hi, un, h)                                                        \
+    {                                                                                             \
+        .name = n, .type = PARAM_U64, .unit = un, .help = h, .def.u = d, .min.u = lo, .max.u = hi \
+    }
+#define PARAM_ROW_SIZE(n, d, lo, hi, h)                                                     \
+    {                                                                                       \
+        .name = n, .type = PARAM_SIZE, .unit = "bytes", .help = h, .def.u = d, .min.u = lo, \
+        .max.u = hi                                                                         \
+    }
+#define PARAM_ROW_F64(n, d, lo, hi, un, h)                                                        \
+    {                                                                                             \
+        .name = n, .type = PARAM_F64, .unit = un, .help = h, .def.f = d, .min.f = lo, .max.f = hi \
+    }
+#define PARAM_ROW_ENUM(n, d, list, h)                                                     \
+    {                                                                                     \
+        .name = n, .type = PARAM_ENUM, .unit = "", .help = h, .def.u = d, .choices = list \
+    }
+#define PARAM_ROW_BOOL(n, d, h)                                                      \
+    {                                                                                \
+        .name = n, .type = PARAM_BOOL, .unit = "", .help = h, .def.u = d, .max.u = 1 \
+    }
 
 const char *param_type_name(enum param_type type);
 
@@ -64,8 +75,8 @@ void param_format(const struct param_row *row, union param_value value, char buf
 
 bool param_equal(const struct param_row *row, union param_value a, union param_value b);
 
-/* Canonical key of a parameter set, defaults omitted, rows in their order: "live=1000,remote_pct=1".
- * Empty when all are defaults. Returns length or -ENOSPC. */
+/* Canonical key of a parameter set, defaults omitted, rows in their order:
+ * "live=1000,remote_pct=1". Empty when all are defaults. Returns length or -ENOSPC. */
 int param_key(const struct param_row *rows, size_t rows_count, const union param_value *values,
               char *buf, size_t buf_size);
 

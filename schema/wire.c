@@ -10,9 +10,9 @@
 const char *isolation_bit_name(unsigned bit_index)
 {
     static const char *const names[ISOLATION_BIT_COUNT_] = {
-        "uid",           "no_new_privs",   "rlimits",     "closed_fds",  "empty_network",
-        "cgroup_memory", "cgroup_cpuset",  "cgroup_pids", "cgroup_kill", "cgroup_hugetlb",
-        "pinned",        "mounts",         "landlock",    "seccomp",
+        "uid",           "no_new_privs",  "rlimits",     "closed_fds",  "empty_network",
+        "cgroup_memory", "cgroup_cpuset", "cgroup_pids", "cgroup_kill", "cgroup_hugetlb",
+        "pinned",        "mounts",        "landlock",    "seccomp",
     };
     return bit_index < ISOLATION_BIT_COUNT_ ? names[bit_index] : "unknown";
 }

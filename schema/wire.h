@@ -17,7 +17,7 @@
 
 #include "workloads/ring/ring.h"
 
-#define WIRE_MAGIC   0x486d6b31u /* "Hmk1" */
+#define WIRE_MAGIC    0x486d6b31u /* "Hmk1" */
 #define WIRE_MEMS_MAX 64
 
 enum wire_type {
@@ -32,18 +32,18 @@ enum wire_type {
 
 /* Isolation really reached, a bit each: stored with every result. */
 enum isolation_bit {
-    ISOLATION_UID = 1u << 0,            /* own uid per runner */
+    ISOLATION_UID = 1u << 0, /* own uid per runner */
     ISOLATION_NO_NEW_PRIVS = 1u << 1,
     ISOLATION_RLIMITS = 1u << 2,
     ISOLATION_CLOSED_FDS = 1u << 3,
-    ISOLATION_EMPTY_NETWORK = 1u << 4,  /* network namespace with nothing in it */
+    ISOLATION_EMPTY_NETWORK = 1u << 4, /* network namespace with nothing in it */
     ISOLATION_CGROUP_MEMORY = 1u << 5,
     ISOLATION_CGROUP_CPUSET = 1u << 6,
     ISOLATION_CGROUP_PIDS = 1u << 7,
-    ISOLATION_CGROUP_KILL = 1u << 8,    /* v2 cgroup.kill, or the v1 freezer */
+    ISOLATION_CGROUP_KILL = 1u << 8, /* v2 cgroup.kill, or the v1 freezer */
     ISOLATION_CGROUP_HUGETLB = 1u << 9,
-    ISOLATION_PINNED = 1u << 10,        /* threads bound to CPUs */
-    ISOLATION_MOUNTS = 1u << 11,        /* later: mount, pid, ipc namespaces, Landlock, seccomp */
+    ISOLATION_PINNED = 1u << 10, /* threads bound to CPUs */
+    ISOLATION_MOUNTS = 1u << 11, /* later: mount, pid, ipc namespaces, Landlock, seccomp */
     ISOLATION_LANDLOCK = 1u << 12,
     ISOLATION_SECCOMP = 1u << 13,
     ISOLATION_BIT_COUNT_ = 14
@@ -73,14 +73,14 @@ struct wire_launch {
     uint64_t memory_limit_bytes; /* per runner, 0: none */
     uint64_t memory_require;     /* 1: refuse (UNAVAILABLE) if no memory controller enforces it */
     uint64_t hugetlb_2m_pages, hugetlb_1g_pages; /* to reserve for the launch, then give back */
-    uint32_t thp;                /* enum wire_thp: host knob for the launch, then restored */
-    uint32_t turn_ms_max;        /* one turn may not last longer */
-    uint32_t wall_ms_max;        /* nor the whole launch */
-    uint32_t pids_max;           /* per runner */
-    uint32_t log_bytes_max;      /* per runner; more is cut and counted */
+    uint32_t thp;           /* enum wire_thp: host knob for the launch, then restored */
+    uint32_t turn_ms_max;   /* one turn may not last longer */
+    uint32_t wall_ms_max;   /* nor the whole launch */
+    uint32_t pids_max;      /* per runner */
+    uint32_t log_bytes_max; /* per runner; more is cut and counted */
     uint16_t cpus[RING_THREADS_MAX];
     uint32_t cpus_count;
-    uint64_t mems_mask;          /* NUMA nodes, bit per node; 0: any */
+    uint64_t mems_mask; /* NUMA nodes, bit per node; 0: any */
     struct wire_subject subjects[RING_RUNNERS_MAX];
 };
 
@@ -93,19 +93,19 @@ enum wire_outcome {
     OUTCOME_OOM,          /* killed by its memory limit */
     OUTCOME_TURN_TIMEOUT, /* kept the baton, or hung */
     OUTCOME_WALL_TIMEOUT,
-    OUTCOME_PROTOCOL,     /* did not map, did not start, forged state */
+    OUTCOME_PROTOCOL, /* did not map, did not start, forged state */
     OUTCOME_CANCELLED,
     OUTCOME_COUNT_
 };
 const char *wire_outcome_name(enum wire_outcome outcome);
 
 struct wire_runner_done {
-    uint32_t outcome; /* enum wire_outcome */
+    uint32_t outcome;    /* enum wire_outcome */
     int32_t exit_status; /* -1 when signalled */
     int32_t signal;      /* 0 when exited */
     uint32_t turns_done; /* how far: the done word before the supervisor touched it */
     uint32_t oom_kills;
-    uint32_t isolation; /* bits */
+    uint32_t isolation;         /* bits */
     uint64_t cgroup_peak_bytes; /* 0: unknown */
     uint64_t cpu_user_us, cpu_system_us;
     uint64_t minor_faults, major_faults;
@@ -123,15 +123,20 @@ struct wire_done {
 
 struct wire_hello {
     char build_id[RING_BUILD_ID_SIZE];
-    uint32_t generation;    /* grows with each restart of the worker: what ran before is lost */
-    uint32_t isolation;     /* bits this host and these privileges allow */
+    uint32_t generation;        /* grows with each restart of the worker: what ran before is lost */
+    uint32_t isolation;         /* bits this host and these privileges allow */
     uint32_t cgroup_version[8]; /* per controller below: 0 none, 1, 2 */
     uint32_t can_reserve_hugetlb, can_set_thp;
-    char reason[8][96];     /* per controller: why not */
+    char reason[8][96]; /* per controller: why not */
 };
 enum wire_controller {
-    CONTROLLER_MEMORY, CONTROLLER_CPUSET, CONTROLLER_CPU, CONTROLLER_PIDS, CONTROLLER_FREEZER,
-    CONTROLLER_HUGETLB, CONTROLLER_COUNT_
+    CONTROLLER_MEMORY,
+    CONTROLLER_CPUSET,
+    CONTROLLER_CPU,
+    CONTROLLER_PIDS,
+    CONTROLLER_FREEZER,
+    CONTROLLER_HUGETLB,
+    CONTROLLER_COUNT_
 };
 const char *wire_controller_name(enum wire_controller controller);
 

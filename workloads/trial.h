@@ -13,11 +13,11 @@
 struct alloc_api {
     void *(*malloc)(size_t size);
     void (*free)(void *block);
-    void *(*calloc)(size_t count, size_t size);          /* NULL where the allocator has none */
-    void *(*realloc)(void *block, size_t size);          /* likewise */
+    void *(*calloc)(size_t count, size_t size);            /* NULL where the allocator has none */
+    void *(*realloc)(void *block, size_t size);            /* likewise */
     void *(*aligned_alloc)(size_t alignment, size_t size); /* likewise */
-    size_t (*usable_size)(void *block);                  /* likewise */
-    uint32_t flags; /* RING_SUBJECT_* */
+    size_t (*usable_size)(void *block);                    /* likewise */
+    uint32_t flags;                                        /* RING_SUBJECT_* */
 };
 
 struct tape; /* workloads/tape/tape.h */
@@ -50,7 +50,8 @@ int trial_fail(struct trial *t, enum runner_failure failure, const char *fmt, ..
 void trial_barrier(struct trial *t);
 
 /* Heap of this process now: RssAnon + private hugetlb, minus what an empty process of this runner
- * has (taken after the allocator was loaded, before setup). Reads /proc; 20 us, never in a slice. */
+ * has (taken after the allocator was loaded, before setup). Reads /proc; 20 us, never in a slice.
+ */
 uint64_t trial_heap_bytes(struct trial *t);
 /* The highest value seen so far by trial_heap_bytes and by the kernel's high-water mark. */
 uint64_t trial_heap_peak_bytes(struct trial *t);

@@ -9,11 +9,11 @@
 #define cleanup_(fn) __attribute__((cleanup(fn)))
 
 /* DEFINE_CLEANUP(type *, fn): static inline void fn##_p(type **p), for cleanup_(fn_p). */
-#define DEFINE_CLEANUP(type, fn)                                                                   \
-    static inline void fn##_p(type *p)                                                             \
-    {                                                                                              \
-        if (*p)                                                                                    \
-            fn(*p);                                                                                \
+#define DEFINE_CLEANUP(type, fn)       \
+    static inline void fn##_p(type *p) \
+    {                                  \
+        if (*p)                        \
+            fn(*p);                    \
     }
 
 static inline void free_p(void *p)
@@ -30,12 +30,12 @@ static inline void close_p(const int *fd)
 DEFINE_CLEANUP(FILE *, fclose)
 
 /* Return the pointer (or fd) and leave NULL (or -1), so the scope no longer owns it. */
-#define take_ptr(p)                                                                                \
-    ({                                                                                             \
-        __typeof__(p) *take_where_ = &(p);                                                         \
-        __typeof__(p) take_value_ = *take_where_;                                                  \
-        *take_where_ = NULL;                                                                       \
-        take_value_;                                                                               \
+#define take_ptr(p)                               \
+    ({                                            \
+        __typeof__(p) *take_where_ = &(p);        \
+        __typeof__(p) take_value_ = *take_where_; \
+        *take_where_ = NULL;                      \
+        take_value_;                              \
     })
 
 static inline int take_fd(int *fd)

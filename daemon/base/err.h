@@ -12,22 +12,22 @@
 
 enum err_code {
     ERR_NONE,
-    ERR_MALFORMED,     /* not JSON, not UTF-8, not the grammar expected */
-    ERR_INVALID,       /* well-formed, but a field is missing, of the wrong type or meaningless */
-    ERR_OUT_OF_RANGE,  /* the message names value and bounds */
-    ERR_UNKNOWN_NAME,  /* workload, allocator, parameter, field that does not exist */
-    ERR_TOO_LARGE,     /* body, matrix, list over its bound; the message names the bound */
-    ERR_NOT_FOUND,     /* no such job, token, page */
-    ERR_CONFLICT,      /* state forbids it (already finished, key reused, locked) */
-    ERR_UNAVAILABLE,   /* this host cannot: library, pages, controller missing; says what to do */
-    ERR_LIMIT,         /* quota or queue bound reached; try later */
-    ERR_NO_SPACE,      /* disk full or below the low-water mark */
-    ERR_UNAUTHORIZED,  /* no or wrong token */
-    ERR_FORBIDDEN,     /* token lacks the scope, or configuration forbids it */
-    ERR_INCOMPATIBLE,  /* newer schema, other build of a helper program */
-    ERR_IO,            /* the system failed us */
-    ERR_CANCELLED,     /* asked to stop */
-    ERR_INTERNAL,      /* a bug of ours */
+    ERR_MALFORMED,    /* not JSON, not UTF-8, not the grammar expected */
+    ERR_INVALID,      /* well-formed, but a field is missing, of the wrong type or meaningless */
+    ERR_OUT_OF_RANGE, /* the message names value and bounds */
+    ERR_UNKNOWN_NAME, /* workload, allocator, parameter, field that does not exist */
+    ERR_TOO_LARGE,    /* body, matrix, list over its bound; the message names the bound */
+    ERR_NOT_FOUND,    /* no such job, token, page */
+    ERR_CONFLICT,     /* state forbids it (already finished, key reused, locked) */
+    ERR_UNAVAILABLE,  /* this host cannot: library, pages, controller missing; says what to do */
+    ERR_LIMIT,        /* quota or queue bound reached; try later */
+    ERR_NO_SPACE,     /* disk full or below the low-water mark */
+    ERR_UNAUTHORIZED, /* no or wrong token */
+    ERR_FORBIDDEN,    /* token lacks the scope, or configuration forbids it */
+    ERR_INCOMPATIBLE, /* newer schema, other build of a helper program */
+    ERR_IO,           /* the system failed us */
+    ERR_CANCELLED,    /* asked to stop */
+    ERR_INTERNAL,     /* a bug of ours */
     ERR_CODE_COUNT_
 };
 
@@ -45,7 +45,8 @@ int err_set(struct err *e, enum err_code code, const char *field, const char *fm
 int err_set_errno(struct err *e, enum err_code code, int errno_value, const char *fmt, ...)
     __attribute__((format(printf, 4, 5)));
 
-/* The stable slug of a code ("out-of-range"), used in problem types; and back (ERR_NONE if none). */
+/* The stable slug of a code ("out-of-range"), used in problem types; and back (ERR_NONE if none).
+ */
 const char *err_code_name(enum err_code code);
 enum err_code err_code_parse(const char *name);
 

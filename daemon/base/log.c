@@ -75,7 +75,8 @@ void log_write(enum log_level level, const char *fmt, ...)
         break;
     case LOG_FORMAT_JSON:
         clock_gettime(CLOCK_REALTIME, &now);
-        n = snprintf(line, sizeof line, "{\"time\":%lld.%03ld,\"level\":\"%s\",\"message\":\"%s\"}\n",
+        n = snprintf(line, sizeof line,
+                     "{\"time\":%lld.%03ld,\"level\":\"%s\",\"message\":\"%s\"}\n",
                      (long long)now.tv_sec, now.tv_nsec / 1000000, levels[level].name, escaped);
         break;
     default:

@@ -44,8 +44,8 @@ int text_parse_size(const char *text, uint64_t *ret_bytes)
     static const struct {
         const char *suffix;
         unsigned shift;
-    } units[] = {{"", 0},     {"B", 0},    {"K", 10}, {"KiB", 10}, {"M", 20},
-                 {"MiB", 20}, {"G", 30},   {"GiB", 30}, {"T", 40}, {"TiB", 40}};
+    } units[] = {{"", 0},     {"B", 0},  {"K", 10},   {"KiB", 10}, {"M", 20},
+                 {"MiB", 20}, {"G", 30}, {"GiB", 30}, {"T", 40},   {"TiB", 40}};
     const char *rest;
     uint64_t value;
     int r = text_parse_digits(text, &value, &rest);

@@ -21,8 +21,8 @@ enum placement {
     PLACE_SCATTER,      /* spread over packages and L3 groups */
     PLACE_ONE_PER_CORE, /* as compact, but refuse more threads than physical cores */
     PLACE_ONE_PER_L3,   /* refuse more threads than L3 caches */
-    PLACE_NUMA_LOCAL,   /* all threads and memory on one NUMA node; refuse if it has too few cores */
-    PLACE_EXPLICIT,     /* the job's cpuset, in its order */
+    PLACE_NUMA_LOCAL, /* all threads and memory on one NUMA node; refuse if it has too few cores */
+    PLACE_EXPLICIT,   /* the job's cpuset, in its order */
     PLACE_COUNT_
 };
 const char *placement_name(enum placement placement);
@@ -90,7 +90,7 @@ struct exec_result {
     uint32_t turns_count;
     uint16_t cpus[RING_THREADS_MAX]; /* where threads ran */
     uint32_t cpus_count;
-    bool housekeeping; /* false: no CPU was left for the daemon beside the threads */
+    bool housekeeping;                /* false: no CPU was left for the daemon beside the threads */
     uint64_t started_us, finished_us; /* realtime */
     double steal_ratio, psi_cpu_ratio; /* of the ring's wall time, all CPUs used */
     uint64_t migrations;

@@ -29,16 +29,16 @@
 
 #include "workloads/workload.h"
 
-#define RING_MAGIC          0x676e697248u /* "HRing" */
-#define RING_BUILD_ID_SIZE  64            /* version + hash of the wire headers, NUL-terminated */
-#define RING_RUNNERS_MAX    3
-#define RING_ROTATIONS_MAX  4096
-#define RING_TURNS_MAX      (RING_RUNNERS_MAX * (RING_ROTATIONS_MAX + 64))
-#define RING_THREADS_MAX    256
-#define RING_METRICS_MAX    64
-#define RING_VECTOR_MAX     4096 /* doubles in all vectors of one runner */
-#define RING_OPTIONS_MAX    8
-#define RING_DROPPED        UINT32_MAX
+#define RING_MAGIC         0x676e697248u /* "HRing" */
+#define RING_BUILD_ID_SIZE 64            /* version + hash of the wire headers, NUL-terminated */
+#define RING_RUNNERS_MAX   3
+#define RING_ROTATIONS_MAX 4096
+#define RING_TURNS_MAX     (RING_RUNNERS_MAX * (RING_ROTATIONS_MAX + 64))
+#define RING_THREADS_MAX   256
+#define RING_METRICS_MAX   64
+#define RING_VECTOR_MAX    4096 /* doubles in all vectors of one runner */
+#define RING_OPTIONS_MAX   8
+#define RING_DROPPED       UINT32_MAX
 
 enum ring_phase { RING_BUILD, RING_WARM, RING_MEASURE, RING_SETTLE, RING_RUN };
 
@@ -67,8 +67,8 @@ struct ring_subject {
     struct ring_symbols symbols;
     struct workload_point point;
 };
-#define RING_SUBJECT_NULL     1u /* returns one block for every call: contents cannot be verified */
-#define RING_SUBJECT_NO_FREE  2u /* never reuses memory */
+#define RING_SUBJECT_NULL    1u /* returns one block for every call: contents cannot be verified */
+#define RING_SUBJECT_NO_FREE 2u /* never reuses memory */
 
 struct ring_plan {
     uint64_t magic;
@@ -81,7 +81,7 @@ struct ring_plan {
     uint64_t replay_ops; /* per thread, unmeasured, at the start of each measured turn */
     uint64_t warm_ops;   /* per thread, the whole fixed warm-up */
     uint64_t seed;
-    uint64_t tape_bytes; /* size of the tape memfd, 0 without */
+    uint64_t tape_bytes;  /* size of the tape memfd, 0 without */
     uint32_t sched_batch; /* 1: SCHED_BATCH */
     uint32_t log_bytes_max;
     uint16_t cpus[RING_THREADS_MAX]; /* CPU of thread i; threads above the point's are unused */
@@ -91,8 +91,8 @@ struct ring_plan {
 
 enum runner_state {
     RUNNER_STARTING,
-    RUNNER_MAPPED,  /* own page mapped; waits for the gate */
-    RUNNER_READY,   /* allocator loaded and proved, threads pinned */
+    RUNNER_MAPPED, /* own page mapped; waits for the gate */
+    RUNNER_READY,  /* allocator loaded and proved, threads pinned */
     RUNNER_RUNNING,
     RUNNER_FINISHED, /* all turns done, figures complete */
     RUNNER_FAILED,   /* failure and message say why */
@@ -101,15 +101,15 @@ enum runner_state {
 /* Why a runner did not finish, by its own word or the supervisor's. */
 enum runner_failure {
     FAIL_NONE,
-    FAIL_PROTOCOL,            /* plan, descriptors or build id are not what they must be */
-    FAIL_LOAD,                /* dlopen or a symbol failed */
-    FAIL_IDENTITY,            /* a resolved symbol does not live in the hashed file */
-    FAIL_PIN,                 /* a CPU of the plan could not be used */
-    FAIL_PAGES_UNAVAILABLE,   /* the backing really obtained is not the one asked for */
-    FAIL_PAGES_UNSUPPORTED,   /* this allocator cannot use that page mode */
-    FAIL_ENOMEM,              /* the allocator returned NULL */
-    FAIL_VERIFY,              /* contents, counts or alignment wrong: the allocator is broken */
-    FAIL_SYSTEM,              /* a system call of the harness failed */
+    FAIL_PROTOCOL,          /* plan, descriptors or build id are not what they must be */
+    FAIL_LOAD,              /* dlopen or a symbol failed */
+    FAIL_IDENTITY,          /* a resolved symbol does not live in the hashed file */
+    FAIL_PIN,               /* a CPU of the plan could not be used */
+    FAIL_PAGES_UNAVAILABLE, /* the backing really obtained is not the one asked for */
+    FAIL_PAGES_UNSUPPORTED, /* this allocator cannot use that page mode */
+    FAIL_ENOMEM,            /* the allocator returned NULL */
+    FAIL_VERIFY,            /* contents, counts or alignment wrong: the allocator is broken */
+    FAIL_SYSTEM,            /* a system call of the harness failed */
     FAIL_COUNT_
 };
 const char *runner_failure_name(enum runner_failure failure); /* "pages_unavailable" */
@@ -121,16 +121,17 @@ struct ring_slice {
 };
 
 struct ring_metric {
-    uint32_t metric; /* enum metric_id */
+    uint32_t metric;                      /* enum metric_id */
     uint32_t vector_offset, vector_count; /* 0 for a plain value */
     uint32_t pad;
     double value;
 };
 
 struct ring_page {
-    _Atomic uint32_t done;  /* futex. Release by its owner, acquire by waiters; see the top. */
-    _Atomic uint32_t state; /* futex, enum runner_state. Release by runner, acquire by supervisor. */
-    uint32_t failure;       /* enum runner_failure */
+    _Atomic uint32_t done; /* futex. Release by its owner, acquire by waiters; see the top. */
+    _Atomic uint32_t
+        state;        /* futex, enum runner_state. Release by runner, acquire by supervisor. */
+    uint32_t failure; /* enum runner_failure */
     uint32_t slices_count;
     uint32_t metrics_count;
     uint32_t vector_count;
