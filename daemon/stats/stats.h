@@ -72,7 +72,8 @@ struct stats_signed_rank {
     uint32_t count;   /* finite values, zeros included */
     uint32_t zeros;   /* equal to shift: ranked, then their ranks dropped (Pratt) */
     uint32_t excluded;
-    bool exact; /* null by enumeration of signs over doubled midranks, not the approximation */
+    bool exact; /* null by enumeration of signs over doubled midranks; false: approximated, above
+                 * STATS_EXACT_MAX non-zero differences (or fewer among thousands of zeros) */
 };
 int stats_signed_rank(const double *values, uint32_t count, double shift,
                       struct stats_signed_rank *ret);
