@@ -1,5 +1,6 @@
 /* oneTBB's scalable allocator (scalable_allocator.h). It tells neither version nor figures. */
 #include <errno.h>
+#include <stddef.h>
 
 #include "allocators/adapters/lookup.h"
 
