@@ -102,14 +102,11 @@ void text_hex(const uint8_t *bytes, size_t bytes_count, char *ret_hex)
 
 int text_unhex(const char *hex, uint8_t *ret_bytes, size_t bytes_count)
 {
-    if (strlen(hex) != 2 * bytes_count)
+    if (strlen(hex) != 2 * bytes_count || strspn(hex, "0123456789abcdefABCDEF") != 2 * bytes_count)
         return -EINVAL;
     for (size_t i = 0; i < bytes_count; i++) {
-        unsigned value;
-        if (!isxdigit((unsigned char)hex[2 * i]) || !isxdigit((unsigned char)hex[2 * i + 1]) ||
-            sscanf(hex + 2 * i, "%2x", &value) != 1)
-            return -EINVAL;
-        ret_bytes[i] = (uint8_t)value;
+        const char digits[3] = {hex[2 * i], hex[2 * i + 1], '\0'};
+        ret_bytes[i] = (uint8_t)strtoul(digits, NULL, 16);
     }
     return 0;
 }
