@@ -56,6 +56,8 @@ struct workload {
     const enum metric_id *metrics; /* what it reports; the first is its headline */
     unsigned metrics_count;
 
+    uint64_t slice_ops; /* STEADY: default operations of one slice and thread, about 0.3 ms */
+
     /* Pure figures for planning, called by the daemon. Bytes of heap one runner will hold at its
      * peak for this point (allocator overhead not included), and operations of one thread's
      * fixed warm-up. NULL: none. */

@@ -42,21 +42,15 @@ struct exec_request {
     const struct workload *workload;
     uint32_t subjects_count; /* 1 for a one-shot trial, up to RING_RUNNERS_MAX in a ring */
     struct exec_subject subjects[RING_RUNNERS_MAX];
-    uint64_t seed;      /* of the schedule and the layout of this ring */
-    uint64_t tape_seed; /* of the tape: the same for all rings of one repetition */
-    uint32_t rotations; /* even; 0 for one-shot */
-    uint64_t slice_ops;
-    uint64_t memory_limit_bytes; /* per runner, 0 none */
+    uint64_t seed;                  /* of the schedule and the layout of this ring */
+    uint64_t tape_seed;             /* of the tape: the same for all rings of one repetition */
+    uint32_t rotations;             /* even; 0 for one-shot */
+    uint64_t slice_ops, replay_ops; /* per thread; measured, and unmeasured before each slice */
+    uint64_t memory_limit_bytes;    /* per runner, 0 none */
     bool memory_require;
     enum placement placement;
     char cpuset[256]; /* PLACE_EXPLICIT: "0-3,8" */
     uint32_t turn_ms_max, wall_ms_max;
-};
-
-struct exec_slice {
-    float ns_per_op; /* wall time of the slice / (ops of one thread) */
-    uint64_t start_ns, end_ns;
-    uint64_t ops;
 };
 
 struct exec_metric {
@@ -79,7 +73,7 @@ struct exec_runner_result {
     uint32_t isolation;
     struct ring_slice *slices; /* checked, slices_count of them; owned by the result */
     uint32_t slices_count;
-    struct exec_metric metrics[RING_METRICS_MAX + 8]; /* runner's and supervisor's */
+    struct exec_metric metrics[RING_METRICS_MAX + 16]; /* runner's and supervisor's */
     uint32_t metrics_count;
 };
 

@@ -50,6 +50,8 @@ struct job_labels {
 struct job_subject {
     char allocator[48];
     char options[RING_OPTIONS_MAX][32]; /* sorted, unique */
+    unsigned flags;                     /* RING_SUBJECT_*, from the catalogue */
+    bool optional; /* listed by a preset, not by the client: may turn out unavailable */
 };
 
 /* One entry of "workloads": lists whose product is taken. */
@@ -59,9 +61,10 @@ struct job_entry {
     uint32_t pages[JOB_VALUES_MAX], pages_count;
     union param_value values[PARAMS_MAX][JOB_VALUES_MAX];
     uint32_t values_count[PARAMS_MAX];
-    uint32_t repeats;   /* rings or blocks; 0: the job's */
-    uint32_t rotations; /* of a ring; 0: the job's */
-    uint64_t slice_ops; /* 0: the job's */
+    bool optional_pages; /* pages come from a preset: a mode may turn out unavailable */
+    uint32_t repeats;    /* rings or blocks; 0: the job's */
+    uint32_t rotations;  /* of a ring; 0: the job's */
+    uint64_t slice_ops;  /* 0: the job's */
 };
 
 struct job_spec {
@@ -97,6 +100,21 @@ struct job_cell {
     struct workload_point point;
 };
 
+uint32_t job_group_repeats(const struct job_spec *spec, const struct job_group *group);
+/* Steps of one repetition: rings (one per cell beside the control, at least one), or for one-shot
+ * and solo groups one trial per cell and one more for the control (A/A). */
+uint32_t job_group_steps(const struct job_spec *spec, const struct job_group *group);
+uint32_t job_group_rotations(const struct job_spec *spec, const struct job_group *group);
+uint64_t job_group_slice_ops(const struct job_spec *spec, const struct job_group *group);
+bool job_group_in_rings(const struct job_spec *spec, const struct job_group *group);
+/* Unmeasured operations before each slice (design of the ring: 4 x live, at least a quarter
+ * slice, at most two slices). */
+uint64_t job_replay_ops(const struct workload *w, const struct workload_point *point,
+                        uint64_t slice_ops);
+/* "thp-off,x" from a subject's options; "" when none. buf of JOB_OPTIONS_KEY_MAX. */
+#define JOB_OPTIONS_KEY_MAX (RING_OPTIONS_MAX * 33)
+void job_options_key(const struct job_subject *subject, char *buf);
+
 struct job_plan {
     struct job_group *groups; /* owned */
     uint32_t groups_count;
@@ -111,9 +129,9 @@ struct job_plan {
 struct job_limits {
     uint32_t cpus_max;     /* CPUs a placement may use; "max" threads */
     uint64_t memory_bytes; /* of the host */
-    /* 0, or ERR_UNKNOWN_NAME / ERR_UNAVAILABLE with a message (package to install). */
-    int (*subject_check)(void *ctx, const struct job_subject *subject, const char *field,
-                         struct err *e);
+    /* Fill subject->flags. 0, or ERR_UNKNOWN_NAME / ERR_UNAVAILABLE with a message (package to
+     * install). */
+    int (*subject_check)(void *ctx, struct job_subject *subject, const char *field, struct err *e);
     /* 0, or ERR_UNAVAILABLE: this host cannot give that page mode, and what to do. */
     int (*pages_check)(void *ctx, enum page_mode mode, const char *field, struct err *e);
     void *ctx;
