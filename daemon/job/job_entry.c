@@ -68,7 +68,7 @@ static int parse_params(const json_t *json, const char *at, struct job_entry *en
             return err_set(e, ERR_UNKNOWN_NAME, where,
                            "%s has no parameter \"%.60s\"; GET /api/v1/workloads/%s lists them",
                            w->name, key, w->name);
-        size_t count;
+        size_t count = 0;
         int r = list_size(value, where, &count, e);
         for (size_t i = 0; r == 0 && i < count; i++)
             r = value_parse(list_item(value, i), &w->params[row], where, &entry->values[row][i], e);
@@ -125,7 +125,7 @@ static int parse_threads(const json_t *json, const char *at, const struct job_li
         max = RING_THREADS_MAX;
     if (!json)
         return threads_add(entry, 1);
-    size_t count;
+    size_t count = 0;
     int r = list_size(json, where, &count, e);
     for (size_t i = 0; r == 0 && i < count; i++)
         r = threads_parse(list_item(json, i), where, max, entry, e);
@@ -141,7 +141,7 @@ static int parse_pages(const json_t *json, const char *at, const struct job_limi
         entry->pages[entry->pages_count++] = PAGES_4K;
         return 0;
     }
-    size_t count;
+    size_t count = 0;
     int r = list_size(json, where, &count, e);
     unsigned seen = 0;
     for (size_t i = 0; r == 0 && i < count; i++) {
