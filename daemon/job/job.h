@@ -92,6 +92,7 @@ struct job_group {
     struct workload_point point; /* pages of the control for AXIS_PAGES */
     uint32_t cells_first, cells_count;
     char params_key[256]; /* canonical, defaults omitted */
+    double step_seconds;  /* estimate of one ring or trial */
 };
 
 struct job_cell {

@@ -138,7 +138,7 @@ static int group_check(const struct job_spec *spec, const struct job_limits *lim
     return 0;
 }
 
-static double group_seconds(const struct job_spec *spec, const struct job_group *group)
+static double group_step_seconds(const struct job_spec *spec, const struct job_group *group)
 {
     const struct workload *w = group->entry->workload;
     double heap = w->heap_bytes ? (double)w->heap_bytes(&group->point) : 0;
@@ -149,8 +149,7 @@ static double group_seconds(const struct job_spec *spec, const struct job_group 
     double ops = rotations * (double)(slice + job_replay_ops(w, &group->point, slice)) +
                  (double)(w->warm_ops ? w->warm_ops(&group->point) : 0);
     double price = w->axis == AXIS_PAGES ? ESTIMATE_LOAD_S : ESTIMATE_OP_S;
-    double step = runners * (spawn + ops * price) + (rotations > 0 ? 0 : heap * ESTIMATE_TOUCH_S);
-    return step * job_group_steps(spec, group) * job_group_repeats(spec, group);
+    return runners * (spawn + ops * price) + (rotations > 0 ? 0 : heap * ESTIMATE_TOUCH_S);
 }
 
 /* Mixed-radix counter over threads, pages (allocator axis) and every parameter. */
@@ -182,8 +181,10 @@ static int entry_expand(const struct job_spec *spec, const struct job_entry *ent
         int r = group_check(spec, limits, group, plan, e);
         if (r < 0)
             return r;
-        plan->steps += job_group_steps(spec, group) * job_group_repeats(spec, group);
-        plan->seconds_estimate += group_seconds(spec, group);
+        uint32_t steps = job_group_steps(spec, group) * job_group_repeats(spec, group);
+        group->step_seconds = group_step_seconds(spec, group);
+        plan->steps += steps;
+        plan->seconds_estimate += steps * group->step_seconds;
         plan->groups_count++;
     }
     return 0;

@@ -136,12 +136,12 @@ struct store_summary {
     double noise;      /* A/A: half width of the ln(control/control) interval; NaN: none */
     double null_share; /* the harness's share of this value, 0..1; NaN: unknown */
     bool harness_bound;
+    const char *protocol_key; /* of the cell's group; "" in rows read back by job */
 };
 /* Replace a job's summaries and write its series points (series made as needed, keyed by host,
  * protocol and subject-without-build; the subject is the x axis). */
 int store_summaries_put(struct store *s, int64_t job_id, const char *host_key,
-                        const char *protocol_key, const struct store_summary *rows,
-                        uint32_t rows_count, struct err *e);
+                        const struct store_summary *rows, uint32_t rows_count, struct err *e);
 
 /* ---- hosts, tokens ---- */
 
