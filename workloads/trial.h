@@ -28,6 +28,7 @@ struct trial {
     struct alloc_api alloc;
     const struct tape *tape; /* NULL for TAPE_NONE */
     uint64_t seed;
+    uint32_t part, parts; /* build() with build_in_parts: which share of how many */
     void *state;          /* the workload's own, from trial_shared() in setup */
     struct runner *owner; /* the runner's, not the workload's */
 };
@@ -46,8 +47,9 @@ void trial_vector(struct trial *t, enum metric_id metric, const double *values, 
 int trial_fail(struct trial *t, enum runner_failure failure, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 
-/* All threads of the trial meet; spins first, then sleeps. Only inside run(). */
-void trial_barrier(struct trial *t);
+/* All threads of the trial meet; spins first, then sleeps. Only inside run(). 0, or -ECANCELED
+ * when another thread failed and will not come: return it at once. */
+int trial_barrier(struct trial *t);
 
 /* Heap of this process now: RssAnon + private hugetlb, minus what an empty process of this runner
  * has (taken after the allocator was loaded, before setup). Reads /proc; 20 us, never in a slice.

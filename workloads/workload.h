@@ -55,6 +55,8 @@ struct workload {
     unsigned params_count;
     const enum metric_id *metrics; /* what it reports; the first is its headline */
     unsigned metrics_count;
+    bool build_in_parts; /* build() does share trial->part of trial->parts, once per BUILD turn;
+                            otherwise it is called once, in the first of them */
 
     uint64_t slice_ops; /* STEADY: default operations of one slice and thread, about 0.3 ms */
 

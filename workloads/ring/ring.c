@@ -119,27 +119,61 @@ static bool ring_subject_ok(const struct ring_subject *s)
            ring_text_ended(y->aligned_alloc_name, sizeof y->aligned_alloc_name) &&
            ring_text_ended(y->usable_size_name, sizeof y->usable_size_name) &&
            ring_text_ended(y->adapter, sizeof y->adapter) && s->point.threads >= 1 &&
-           s->point.threads <= RING_THREADS_MAX && s->point.pages < PAGES_COUNT_;
+           s->point.threads <= RING_THREADS_MAX && s->point.pages < PAGES_COUNT_ &&
+           (s->library_fd == -1 || s->library_fd == RING_FD_LIBRARY) &&
+           (s->flags & ~(RING_SUBJECT_NULL | RING_SUBJECT_NO_FREE)) == 0;
 }
 
-int ring_plan_check(const struct ring_plan *plan, uint64_t size)
+static uint32_t ring_workloads_count(void)
+{
+    uint32_t count = 0;
+    while (workloads[count])
+        count++;
+    return count;
+}
+
+static bool ring_head_ok(const struct ring_plan *plan, uint64_t size)
 {
     if (size < sizeof *plan || plan->magic != RING_MAGIC ||
         !ring_text_ended(plan->build_id, sizeof plan->build_id) ||
         strcmp(plan->build_id, ring_build_id()) != 0)
-        return -EPROTO;
-    if (plan->runners_count < 1 || plan->runners_count > RING_RUNNERS_MAX ||
-        plan->rotations > RING_ROTATIONS_MAX || plan->turns_count < 1 ||
-        plan->turns_count > RING_TURNS_MAX || size < ring_plan_size(plan->turns_count))
+        return false;
+    return plan->workload < ring_workloads_count() && plan->runners_count >= 1 &&
+           plan->runners_count <= RING_RUNNERS_MAX && plan->rotations <= RING_ROTATIONS_MAX &&
+           plan->turns_count >= 1 && plan->turns_count <= RING_TURNS_MAX &&
+           plan->sched_batch <= 1 && size >= ring_plan_size(plan->turns_count);
+}
+
+/* A steady workload is never run once, nor a one-shot one in slices. */
+static bool ring_phase_fits(const struct ring_plan *plan, const struct ring_turn *turn)
+{
+    const bool oneshot = workloads[plan->workload]->kind == WORKLOAD_ONESHOT;
+    return turn->phase <= RING_RUN && (turn->phase == RING_RUN) == oneshot;
+}
+
+/* Two turns of one runner in the same rotation would overwrite a slice. */
+static bool ring_turns_ok(const struct ring_plan *plan)
+{
+    uint8_t seen[RING_ROTATIONS_MAX] = {0}; /* bit per runner */
+    for (uint32_t i = 0; i < plan->turns_count; i++) {
+        const struct ring_turn *t = &plan->turns[i];
+        if (t->runner >= plan->runners_count || t->part >= t->parts || !ring_phase_fits(plan, t))
+            return false;
+        if (t->phase != RING_MEASURE)
+            continue;
+        if (t->rotation >= plan->rotations || seen[t->rotation] & 1u << t->runner)
+            return false;
+        seen[t->rotation] |= (uint8_t)(1u << t->runner);
+    }
+    return true;
+}
+
+int ring_plan_check(const struct ring_plan *plan, uint64_t size)
+{
+    if (!ring_head_ok(plan, size))
         return -EPROTO;
     for (uint32_t i = 0; i < plan->runners_count; i++)
         if (!ring_subject_ok(&plan->subjects[i]))
             return -EPROTO;
-    for (uint32_t i = 0; i < plan->turns_count; i++) {
-        const struct ring_turn *t = &plan->turns[i];
-        if (t->runner >= plan->runners_count || t->phase > RING_RUN || t->part >= t->parts ||
-            (t->phase == RING_MEASURE && t->rotation >= plan->rotations))
-            return -EPROTO;
-    }
-    return 0;
+    return ring_turns_ok(plan) ? 0 : -EPROTO;
 }
