@@ -29,6 +29,7 @@ struct host_facts {
     char governor[32];                      /* "performance"; "mixed" when CPUs differ */
     char boost[8];                          /* "on", "off": turbo frequencies */
     char thp_enabled[16], thp_defrag[16];   /* the chosen word: "always", "madvise", "never", … */
+    char thp_sizes[128];                    /* KiB of sizes not "never": "64=always 2048=inherit" */
     struct host_pool pools[HOST_POOLS_MAX]; /* ascending page size */
     unsigned pools_count;
     char smt[20]; /* "on", "off", "forceoff", "notsupported" */

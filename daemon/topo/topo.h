@@ -73,8 +73,9 @@ struct topo_node {
 struct topo_node *topo_describe(const struct topo *t); /* NULL: out of memory */
 void topo_node_free(struct topo_node *root);
 
-/* One line that identifies the shape: "packages=2 cores=64 cpus=128 numa=2 L3=8x32MiB L2=…". Part
- * of the host key. Depends on the machine only, not on what this process may use. */
+/* One line that identifies the shape: "packages=2 cores=64 cpus=128 numa=2 L3=8x33554432 L2=…"
+ * (sizes in bytes). Part of the host key. Depends on the machine only, not on what this process may
+ * use. */
 void topo_fingerprint(const struct topo *t, char *buf, size_t buf_size);
 
 #endif
