@@ -1,0 +1,468 @@
+#include "daemon/job/run.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "daemon/base/clock.h"
+#include "daemon/base/hash.h"
+#include "daemon/base/log.h"
+#include "daemon/job/summarize.h"
+#include "daemon/store/store.h"
+
+#define SUMMARY_EVERY_NS                                                    \
+    (5 * NS_PER_S) /* figures of a running job are renewed at most so often \
+                    */
+
+struct step {
+    uint32_t group, repetition, position;
+    bool done;
+    uint32_t attempts;
+    uint64_t order; /* random key within its repetition */
+};
+
+struct run {
+    const struct run_config *config;
+    const struct store_job *job;
+    struct job_spec *spec;
+    struct job_plan *plan;
+    struct step *steps; /* plan->steps of them */
+    uint32_t steps_done, steps_failed, steps_discarded;
+    uint32_t *failures;   /* by cell: in a row */
+    uint32_t *oks;        /* by cell */
+    bool *hopeless;       /* by cell: not available here, will not be tried again */
+    char (*reasons)[160]; /* by cell: last failure */
+    double seconds_total, seconds_done;
+    double seconds_before; /* of seconds_done: from before a restart */
+    uint64_t started_ns, summarized_ns;
+};
+
+/* ---- the list of steps ---- */
+
+static int step_order(const void *a, const void *b)
+{
+    const struct step *x = a, *y = b;
+    if (x->repetition != y->repetition)
+        return x->repetition < y->repetition ? -1 : 1;
+    return (x->order > y->order) - (x->order < y->order);
+}
+
+static uint64_t step_key(const struct run *run, const struct step *s, uint64_t salt)
+{
+    uint64_t key = hash_mix(run->spec->seed, salt);
+    key = hash_mix(key, s->group);
+    key = hash_mix(key, s->repetition);
+    return hash_mix(key, s->position);
+}
+
+static void steps_fill(struct run *run)
+{
+    uint32_t n = 0;
+    for (uint32_t g = 0; g < run->plan->groups_count; g++) {
+        const struct job_group *group = &run->plan->groups[g];
+        uint32_t repeats = job_group_repeats(run->spec, group);
+        uint32_t positions = job_group_steps(run->spec, group);
+        for (uint32_t i = 0; i < repeats * positions; i++) {
+            struct step *s = &run->steps[n++];
+            *s = (struct step){.group = g, .repetition = i / positions, .position = i % positions};
+            /* Groups keep together within a repetition, so the tape is made once for them. */
+            struct step whole = {.group = g, .repetition = s->repetition};
+            s->order = (step_key(run, &whole, 1) & ~UINT64_C(0xffff)) |
+                       (step_key(run, s, 2) & UINT64_C(0xffff));
+        }
+        run->seconds_total += repeats * positions * group->step_seconds;
+    }
+    qsort(run->steps, run->plan->steps, sizeof *run->steps, step_order);
+}
+
+static int step_known(void *ctx, const struct store_step *known)
+{
+    struct run *run = ctx;
+    for (uint32_t i = 0; i < run->plan->steps; i++) {
+        struct step *s = &run->steps[i];
+        if (s->group != known->group_idx || s->repetition != known->repetition ||
+            s->position != known->position)
+            continue;
+        s->done = known->accepted;
+        s->attempts = known->attempts;
+        if (s->done)
+            run->seconds_before += run->plan->groups[s->group].step_seconds;
+    }
+    return 0;
+}
+
+static int cell_known(void *ctx, const struct store_cell *cell)
+{
+    struct run *run = ctx;
+    if (cell->idx < run->plan->cells_count) {
+        run->oks[cell->idx] = cell->trials_ok;
+        snprintf(run->reasons[cell->idx], sizeof run->reasons[0], "%s", cell->last_failure);
+    }
+    return 0;
+}
+
+static int run_load(struct run *run, struct err *why)
+{
+    cleanup_(store_view_release_p) struct store_view *view = NULL;
+    int r = store_view_acquire(run->config->store, 10000, &view, why);
+    if (r == 0)
+        r = store_view_steps(view, run->job->id, step_known, run, why);
+    if (r == 0)
+        r = store_view_cells(view, run->job->id, cell_known, run, why);
+    return r;
+}
+
+/* ---- one step ---- */
+
+static void subject_set(const struct run *run, struct exec_request *q, uint32_t cell_idx,
+                        enum exec_role role)
+{
+    const struct job_cell *cell = &run->plan->cells[cell_idx];
+    const struct job_subject *subject = &run->spec->subjects[cell->subject];
+    struct exec_subject *to = &q->subjects[q->subjects_count++];
+    to->role = role;
+    memcpy(to->allocator, subject->allocator, sizeof to->allocator);
+    memcpy(to->options, subject->options, sizeof to->options);
+    to->point = cell->point;
+}
+
+/* Which cells a step runs: a ring of reference, reference again and one subject; or one trial,
+ * where the position after the last cell is the reference again. */
+static void step_cells(const struct run *run, const struct step *s, struct store_ring_new *ring)
+{
+    const struct job_group *group = &run->plan->groups[s->group];
+    uint32_t control = group->cells_first;
+    if (job_group_in_rings(run->spec, group)) {
+        ring->cells[0] = ring->cells[1] = control;
+        ring->roles[0] = ROLE_REFERENCE;
+        ring->roles[1] = ROLE_CONTROL;
+        ring->cells[2] = control + 1 + s->position;
+        ring->roles[2] = ROLE_SUBJECT;
+        ring->cells_count = group->cells_count > 1 ? 3 : 2;
+        return;
+    }
+    ring->cells_count = 1;
+    ring->cells[0] = s->position == group->cells_count ? control : control + s->position;
+    ring->roles[0] = s->position == group->cells_count ? ROLE_CONTROL
+                     : s->position == 0                ? ROLE_REFERENCE
+                                                       : ROLE_SUBJECT;
+}
+
+static void step_request(const struct run *run, const struct step *s,
+                         const struct store_ring_new *ring, struct exec_request *q)
+{
+    const struct job_group *group = &run->plan->groups[s->group];
+    const struct workload *w = group->entry->workload;
+    *q = (struct exec_request){
+        .workload = w,
+        .seed = hash_mix(step_key(run, s, 3), s->attempts),
+        .tape_seed = hash_mix(hash_mix(run->spec->seed, 4), s->repetition),
+        .rotations = job_group_rotations(run->spec, group),
+        .slice_ops = job_group_slice_ops(run->spec, group),
+        .memory_limit_bytes = run->spec->memory_limit_bytes,
+        .memory_require = run->spec->memory_limit_bytes != 0,
+        .placement = run->spec->placement,
+        .turn_ms_max = run->spec->turn_ms_max,
+        .wall_ms_max = run->spec->wall_s_max * 1000,
+    };
+    q->replay_ops = job_replay_ops(w, &group->point, q->slice_ops);
+    memcpy(q->cpuset, run->spec->cpuset, sizeof q->cpuset);
+    for (uint32_t i = 0; i < ring->cells_count; i++)
+        subject_set(run, q, ring->cells[i], ring->roles[i]);
+}
+
+static void failure_text(const struct exec_runner_result *r, char *buf, size_t size)
+{
+    int n = snprintf(buf, size, "%s", wire_outcome_name(r->outcome));
+    if (r->signal)
+        n += snprintf(buf + n, size - (size_t)n, ": signal %d", r->signal);
+    snprintf(buf + n, size - (size_t)n, " after %u of %u turns%s%s", r->turns_done, r->turns_total,
+             r->message[0] ? ": " : "", r->message);
+}
+
+static void step_count(struct run *run, const struct store_ring_new *ring,
+                       const struct exec_result *result)
+{
+    bool failed = false;
+    for (uint32_t i = 0; i < ring->cells_count; i++) {
+        const struct exec_runner_result *r = &result->runners[i];
+        uint32_t cell = ring->cells[i];
+        if (r->outcome == OUTCOME_OK) {
+            run->oks[cell]++;
+            run->failures[cell] = 0;
+            continue;
+        }
+        failed = true;
+        run->failures[cell]++;
+        failure_text(r, run->reasons[cell], sizeof run->reasons[cell]);
+    }
+    run->steps_failed += failed;
+}
+
+/* The result is in hand and cannot be stored: wait for room rather than measure again. */
+static int step_store(struct run *run, int64_t attempt_id, const struct exec_request *q,
+                      const struct exec_result *result, struct err *e)
+{
+    for (;;) {
+        int r = store_attempt_finish(run->config->store, attempt_id, q, result, e);
+        if (r >= 0 || !e || e->code != ERR_NO_SPACE)
+            return r;
+        log_error("no room for results: %s; waiting", e->message);
+        if (scheduler_should_end(run->config->scheduler))
+            return r;
+        nanosleep(&(struct timespec){.tv_sec = 2}, NULL);
+    }
+}
+
+enum step_end { STEP_DONE, STEP_AGAIN, STEP_UNFINISHED };
+
+static void step_hopeless(struct run *run, const struct store_ring_new *ring, const struct err *why)
+{
+    uint32_t cell = ring->cells[ring->cells_count - 1];
+    run->hopeless[cell] = why->code == ERR_UNAVAILABLE;
+    run->failures[cell] = RUN_FAILURES_MAX;
+    run->steps_failed++;
+    snprintf(run->reasons[cell], sizeof run->reasons[cell], "%s: %.130s", err_code_name(why->code),
+             why->message);
+}
+
+/* What to do when an attempt brought nothing. */
+static enum step_end step_broken(struct run *run, struct step *s, const struct store_ring_new *ring,
+                                 int64_t attempt_id, struct err *why)
+{
+    bool ending = scheduler_should_end(run->config->scheduler);
+    bool lost = why->code == ERR_IO || why->code == ERR_CANCELLED || ending;
+    struct err e = {0};
+    if (store_attempt_abandon(run->config->store, attempt_id, lost, why, &e) < 0)
+        log_error("job %s: cannot store a lost attempt: %s", run->job->uuid, e.message);
+    log_warning("job %s: step %u.%u.%u: %s", run->job->uuid, s->group, s->repetition, s->position,
+                why->message);
+    if (ending)
+        return STEP_UNFINISHED;
+    if (lost && s->attempts < run->config->attempts_max)
+        return STEP_AGAIN;
+    step_hopeless(run, ring, why);
+    return STEP_DONE;
+}
+
+static enum step_end step_try(struct run *run, struct step *s, struct store_ring_new *ring,
+                              struct exec_result *result, uint32_t *discards)
+{
+    struct exec_request q;
+    struct err e = {0};
+    int64_t attempt_id;
+    step_request(run, s, ring, &q);
+    ring->seed = q.seed;
+    ring->tape_seed = q.tape_seed;
+    int r = store_attempt_begin(run->config->store, ring, run->config->executor->name, q.attempt,
+                                &attempt_id, &e);
+    if (r < 0) {
+        log_error("job %s: cannot begin an attempt: %s", run->job->uuid, e.message);
+        nanosleep(&(struct timespec){.tv_sec = 1}, NULL);
+        return scheduler_should_end(run->config->scheduler) ? STEP_UNFINISHED : STEP_AGAIN;
+    }
+    s->attempts++;
+    r = run->config->executor->run(run->config->executor, &q, run->config->interrupt, result, &e);
+    if (r < 0)
+        return step_broken(run, s, ring, attempt_id, &e);
+    bool again = result->discard && ++*discards < RUN_DISCARDS_MAX;
+    r = step_store(run, attempt_id, &q, result, &e);
+    if (r == 0 && !result->discard)
+        step_count(run, ring, result);
+    run->steps_discarded += result->discard;
+    exec_result_done(result);
+    if (r < 0) {
+        log_error("job %s: result not stored: %s", run->job->uuid, e.message);
+        return scheduler_should_end(run->config->scheduler) ? STEP_UNFINISHED : STEP_AGAIN;
+    }
+    return again ? STEP_AGAIN : STEP_DONE;
+}
+
+static bool step_pointless(const struct run *run, const struct store_ring_new *ring)
+{
+    for (uint32_t i = 0; i < ring->cells_count; i++)
+        if (run->failures[ring->cells[i]] >= RUN_FAILURES_MAX)
+            return true;
+    return false;
+}
+
+static double seconds_left(const struct run *run)
+{
+    double done = run->seconds_done - run->seconds_before;
+    double spent = (double)(clock_monotonic_ns() - run->started_ns) / (double)NS_PER_S;
+    return done > 0 ? spent / done * (run->seconds_total - run->seconds_done) : 0;
+}
+
+static void step_publish(struct run *run, const struct step *s, const struct store_ring_new *ring)
+{
+    const struct job_group *group = &run->plan->groups[s->group];
+    char cells[64] = "", data[512];
+    size_t used = 0;
+    for (uint32_t i = 0; i < ring->cells_count; i++)
+        if (ring->roles[i] != ROLE_CONTROL || ring->cells_count == 1)
+            used += (size_t)snprintf(cells + used, sizeof cells - used, "%s%u", used ? "," : "",
+                                     ring->cells[i]);
+    snprintf(data, sizeof data,
+             "{\"steps_done\":%u,\"steps_total\":%u,\"steps_failed\":%u,\"steps_discarded\":%u,"
+             "\"seconds_left\":%.1f,\"group\":%u,\"workload\":\"%s\",\"threads\":%u,"
+             "\"cells\":[%s]}",
+             run->steps_done, run->plan->steps, run->steps_failed, run->steps_discarded,
+             seconds_left(run), s->group, group->entry->workload->name, group->point.threads,
+             cells);
+    events_publish(run->config->events, run->job->uuid, "step", data);
+}
+
+static enum step_end run_step(struct run *run, struct step *s, struct exec_result *result)
+{
+    struct store_ring_new ring = {
+        .job_id = run->job->id,
+        .group_idx = s->group,
+        .repetition = s->repetition,
+        .position = s->position,
+        .oneshot = !job_group_in_rings(run->spec, &run->plan->groups[s->group]),
+    };
+    uint32_t discards = 0;
+    enum step_end end = STEP_DONE;
+    step_cells(run, s, &ring);
+    if (step_pointless(run, &ring)) {
+        run->steps_failed++;
+    } else {
+        do {
+            if (scheduler_should_end(run->config->scheduler))
+                return STEP_UNFINISHED;
+            end = step_try(run, s, &ring, result, &discards);
+        } while (end == STEP_AGAIN);
+        if (end == STEP_UNFINISHED)
+            return end;
+    }
+    run->steps_done++;
+    run->seconds_done += run->plan->groups[s->group].step_seconds;
+    step_publish(run, s, &ring);
+    return STEP_DONE;
+}
+
+/* ---- the whole job ---- */
+
+static void run_summarize(struct run *run)
+{
+    struct err e = {0};
+    if (summarize_job(run->config->store, run->job->id, run->config->host_key, run->spec, run->plan,
+                      &e) < 0)
+        log_error("job %s: cannot summarise: %s", run->job->uuid, e.message);
+    run->summarized_ns = clock_monotonic_ns();
+}
+
+static int run_steps(struct run *run)
+{
+    cleanup_(free_p) struct exec_result *result = calloc(1, sizeof *result);
+    if (!result)
+        return -ENOMEM;
+    for (uint32_t i = 0; i < run->plan->steps; i++) {
+        if (run->steps[i].done) {
+            run->steps_done++;
+            continue;
+        }
+        if (run_step(run, &run->steps[i], result) == STEP_UNFINISHED)
+            return -EINTR;
+        bool repetition_ends =
+            i + 1 == run->plan->steps || run->steps[i + 1].repetition != run->steps[i].repetition;
+        if (repetition_ends && clock_monotonic_ns() - run->summarized_ns > SUMMARY_EVERY_NS)
+            run_summarize(run);
+    }
+    return 0;
+}
+
+/* A cell that could not be measured here is reported, not a failure; one that broke is. */
+static int run_verdict(const struct run *run, struct err *why)
+{
+    uint32_t broken = 0, without = 0, first = 0;
+    for (uint32_t i = 0; i < run->plan->cells_count; i++) {
+        if (run->oks[i] > 0)
+            continue;
+        without++;
+        if (run->hopeless[i])
+            continue;
+        if (broken++ == 0)
+            first = i;
+    }
+    if (broken == 0 && without < run->plan->cells_count)
+        return 0;
+    const struct job_cell *cell = &run->plan->cells[first];
+    return err_set(why, ERR_UNAVAILABLE, NULL,
+                   "%u of %u cells have no result; %s on %s, %u threads: %s", without,
+                   run->plan->cells_count, run->spec->subjects[cell->subject].allocator,
+                   run->plan->groups[cell->group].entry->workload->name, cell->point.threads,
+                   run->reasons[first][0] ? run->reasons[first] : "never ran");
+}
+
+/* The checks of submission are not repeated: a library that has gone since then makes its cells
+ * fail with that reason, not the whole job. */
+static int subject_lenient(void *ctx, struct job_subject *subject, const char *field, struct err *e)
+{
+    const struct job_limits *limits = ctx;
+    struct err why = {0};
+    int r = limits->subject_check(limits->ctx, subject, field, &why);
+    if (r < 0 && why.code == ERR_UNAVAILABLE)
+        return 0;
+    if (r < 0 && e)
+        *e = why;
+    return r;
+}
+
+static int pages_lenient(void *ctx, enum page_mode mode, const char *field, struct err *e)
+{
+    (void)ctx;
+    (void)mode;
+    (void)field;
+    (void)e;
+    return 0;
+}
+
+static int run_prepare(struct run *run, struct err *why)
+{
+    struct job_limits lenient = *run->config->limits;
+    lenient.subject_check = subject_lenient;
+    lenient.pages_check = pages_lenient;
+    lenient.ctx = (void *)(uintptr_t)run->config->limits;
+    int r = job_parse(run->job->spec_json, strlen(run->job->spec_json), &lenient, &run->spec, why);
+    if (r == 0)
+        r = job_expand(run->spec, &lenient, &run->plan, why);
+    if (r < 0)
+        return r;
+    run->steps = calloc(run->plan->steps + 1, sizeof *run->steps);
+    run->failures = calloc(run->plan->cells_count + 1, sizeof *run->failures);
+    run->oks = calloc(run->plan->cells_count + 1, sizeof *run->oks);
+    run->hopeless = calloc(run->plan->cells_count + 1, sizeof *run->hopeless);
+    run->reasons = calloc(run->plan->cells_count + 1, sizeof *run->reasons);
+    if (!run->steps || !run->failures || !run->oks || !run->hopeless || !run->reasons)
+        return err_set(why, ERR_INTERNAL, NULL, "out of memory");
+    steps_fill(run);
+    return run_load(run, why);
+}
+
+int run_job(const struct run_config *config, const struct store_job *job, struct err *why)
+{
+    struct run run = {.config = config, .job = job};
+    int r = run_prepare(&run, why);
+    if (r == 0) {
+        run.seconds_done = run.seconds_before;
+        run.started_ns = run.summarized_ns = clock_monotonic_ns();
+        r = run_steps(&run);
+        run_summarize(&run);
+        if (r == 0)
+            r = run_verdict(&run, why);
+        else if (r != -EINTR)
+            r = err_set(why, ERR_INTERNAL, NULL, "out of memory");
+    }
+    free(run.steps);
+    free(run.failures);
+    free(run.oks);
+    free(run.hopeless);
+    free(run.reasons);
+    job_plan_free(run.plan);
+    job_spec_free(run.spec);
+    return r;
+}

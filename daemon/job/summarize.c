@@ -1,0 +1,306 @@
+#include "daemon/job/summarize.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "daemon/base/hash.h"
+#include "daemon/stats/stats.h"
+#include "daemon/store/store.h"
+
+struct values {
+    struct store_value *rows;
+    uint32_t count, capacity;
+};
+
+static int value_keep(void *ctx, const struct store_value *value)
+{
+    struct values *v = ctx;
+    if (v->count == v->capacity) {
+        uint32_t capacity = v->capacity ? 2 * v->capacity : 1024;
+        struct store_value *rows = realloc(v->rows, capacity * sizeof *rows);
+        if (!rows)
+            return -ENOMEM;
+        v->rows = rows;
+        v->capacity = capacity;
+    }
+    v->rows[v->count++] = *value;
+    return 0;
+}
+
+/* Group, metric, repetition, then ring: what belongs together comes together. */
+static int value_order(const void *a, const void *b)
+{
+    const struct store_value *x = a, *y = b;
+    if (x->group_idx != y->group_idx)
+        return x->group_idx < y->group_idx ? -1 : 1;
+    if (x->metric != y->metric)
+        return x->metric < y->metric ? -1 : 1;
+    if (x->repetition != y->repetition)
+        return x->repetition < y->repetition ? -1 : 1;
+    if (x->position != y->position)
+        return x->position < y->position ? -1 : 1;
+    return (x->runner_idx > y->runner_idx) - (x->runner_idx < y->runner_idx);
+}
+
+/* All values of one metric of one group. */
+struct slab {
+    const struct store_value *rows;
+    uint32_t count;
+};
+
+/* Slabs of sorted values by group and metric: index of group * METRIC_COUNT_ + metric. */
+static struct slab *slabs_new(const struct values *v, uint32_t groups_count)
+{
+    struct slab *slabs = calloc((size_t)groups_count * METRIC_COUNT_ + 1, sizeof *slabs);
+    for (uint32_t i = 0; slabs && i < v->count; i++) {
+        const struct store_value *row = &v->rows[i];
+        if (row->group_idx >= groups_count || (unsigned)row->metric >= METRIC_COUNT_)
+            continue;
+        struct slab *s = &slabs[(size_t)row->group_idx * METRIC_COUNT_ + row->metric];
+        if (!s->rows)
+            s->rows = row;
+        s->count++;
+    }
+    return slabs;
+}
+
+/* Partner of a row: same repetition, and in rings the same ring. NaN when there is none. */
+static double partner(const struct slab *s, const struct store_value *of, bool in_rings,
+                      enum exec_role role)
+{
+    for (uint32_t i = 0; i < s->count; i++) {
+        const struct store_value *r = &s->rows[i];
+        if (r->repetition == of->repetition && r->role == role &&
+            (!in_rings || r->position == of->position))
+            return r->value;
+    }
+    return NAN;
+}
+
+static double log_ratio(double a, double b)
+{
+    return a > 0 && b > 0 ? log(a / b) : NAN;
+}
+
+/* The sign that turns a ratio of times into a ratio of this metric; 0: not a time of the slices. */
+static int slices_sign(const struct workload *w, enum metric_id metric)
+{
+    if (w->kind != WORKLOAD_STEADY)
+        return 0;
+    if (metric == METRIC_PAIRS_PER_S)
+        return -1;
+    return metric == METRIC_NS_PER_PAIR || metric == w->metrics[0] ? 1 : 0;
+}
+
+struct context {
+    const struct job_spec *spec;
+    const struct job_plan *plan;
+    struct slab *slabs;
+    struct store_summary *rows;
+    uint32_t rows_count;
+    char (*protocol_keys)[65]; /* by group */
+};
+
+static const struct slab *slab_of(const struct context *c, uint32_t group_idx,
+                                  enum metric_id metric)
+{
+    return &c->slabs[(size_t)group_idx * METRIC_COUNT_ + metric];
+}
+
+/* One ring's (or block's) word on a cell. */
+static struct stats_cell_ring ring_word(const struct context *c, const struct job_group *group,
+                                        uint32_t group_idx, const struct slab *s,
+                                        const struct store_value *row)
+{
+    bool in_rings = job_group_in_rings(c->spec, group);
+    int sign = in_rings ? slices_sign(group->entry->workload, row->metric) : 0;
+    struct stats_cell_ring word = {.value = row->value, .log_ratio = NAN, .log_control = NAN};
+    if (sign != 0) { /* paired slice by slice, far sharper than the ratio of two medians */
+        const struct slab *ratios = slab_of(c, group_idx, METRIC_RING_LOG_RATIO);
+        word.log_ratio = sign * partner(ratios, row, true, row->role);
+        word.log_control = sign * partner(ratios, row, true, ROLE_CONTROL);
+        return word;
+    }
+    double reference = partner(s, row, in_rings, ROLE_REFERENCE);
+    word.log_ratio = log_ratio(row->value, reference);
+    word.log_control = log_ratio(partner(s, row, in_rings, ROLE_CONTROL), reference);
+    return word;
+}
+
+/* The control's own row has no ratio to itself; its A/A pairs are its noise. */
+static bool row_counts(const struct store_value *row, uint32_t cell_idx)
+{
+    return row->cell_idx == cell_idx && row->role != ROLE_CONTROL;
+}
+
+static int cell_summary(struct context *c, uint32_t group_idx, uint32_t cell_idx,
+                        enum metric_id metric, const struct slab *s)
+{
+    const struct job_group *group = &c->plan->groups[group_idx];
+    struct stats_cell_ring *words = calloc(s->count + 1, sizeof *words);
+    struct stats_cell cell;
+    uint32_t count = 0;
+    if (!words)
+        return -ENOMEM;
+    bool control = cell_idx == group->cells_first;
+    for (uint32_t i = 0; i < s->count; i++) {
+        if (!row_counts(&s->rows[i], cell_idx))
+            continue;
+        words[count] = ring_word(c, group, group_idx, s, &s->rows[i]);
+        if (control)
+            words[count].log_ratio = NAN;
+        count++;
+    }
+    int r = count ? stats_cell(words, count, SUMMARY_CONFIDENCE, &cell) : 1;
+    free(words);
+    if (r != 0)
+        return r < 0 ? r : 0;
+    const struct stats_estimate *a = &cell.absolute, *q = &cell.ratio, *n = &cell.control;
+    c->rows[c->rows_count++] = (struct store_summary){
+        .cell_idx = cell_idx,
+        .metric = metric,
+        .count = a->count,
+        .value = a->value,
+        .low = a->low,
+        .high = a->high,
+        .confidence = a->confidence,
+        .ratio = control ? 1.0 : q->value,
+        .ratio_low = control ? 1.0 : q->low,
+        .ratio_high = control ? 1.0 : q->high,
+        .noise = n->count ? (log(n->high) - log(n->low)) / 2 : NAN,
+        .null_share = NAN,
+        .protocol_key = c->protocol_keys[group_idx],
+    };
+    return 0;
+}
+
+static struct store_summary *row_find(struct context *c, uint32_t cell_idx, enum metric_id metric)
+{
+    for (uint32_t i = 0; i < c->rows_count; i++)
+        if (c->rows[i].cell_idx == cell_idx && c->rows[i].metric == metric)
+            return &c->rows[i];
+    return NULL;
+}
+
+/* What the harness itself takes of a pair: the null allocator's time / the subject's. */
+static void group_null_share(struct context *c, const struct job_group *group)
+{
+    static const enum metric_id marked[] = {METRIC_PAIRS_PER_S, METRIC_NS_PER_PAIR};
+    const struct store_summary *null_row = NULL;
+    for (uint32_t i = 0; i < group->cells_count; i++) {
+        const struct job_cell *cell = &c->plan->cells[group->cells_first + i];
+        if (c->spec->subjects[cell->subject].flags & RING_SUBJECT_NULL)
+            null_row = row_find(c, group->cells_first + i, METRIC_PAIRS_PER_S);
+    }
+    if (!null_row || !(null_row->value > 0))
+        return;
+    double null_rate = null_row->value;
+    for (uint32_t i = 0; i < group->cells_count; i++) {
+        const struct store_summary *rate = row_find(c, group->cells_first + i, METRIC_PAIRS_PER_S);
+        if (!rate)
+            continue;
+        double share = rate->value / null_rate;
+        for (size_t m = 0; m < sizeof marked / sizeof marked[0]; m++) {
+            struct store_summary *row = row_find(c, group->cells_first + i, marked[m]);
+            if (!row)
+                continue;
+            row->null_share = share < 1 ? share : 1;
+            row->harness_bound = share > HARNESS_BOUND;
+        }
+    }
+}
+
+void summarize_protocol_key(const struct job_spec *spec, const struct job_group *group,
+                            const char *reference_sha256, char ret_key[65])
+{
+    char options[JOB_OPTIONS_KEY_MAX], text[1536];
+    const struct job_subject *reference = &spec->subjects[spec->reference];
+    job_options_key(reference, options);
+    snprintf(text, sizeof text,
+             "harness=%s workload=%s params=%s threads=%u pages=%s mode=%s rotations=%u "
+             "slice_ops=%llu reference=%s options=%s placement=%s memory_limit=%llu",
+             ring_build_id(), group->entry->workload->name, group->params_key, group->point.threads,
+             page_mode_name(group->point.pages),
+             job_group_in_rings(spec, group) ? "ring3" : "trial", job_group_rotations(spec, group),
+             (unsigned long long)job_group_slice_ops(spec, group), reference_sha256, options,
+             placement_name(spec->placement), (unsigned long long)spec->memory_limit_bytes);
+    hash_sha256_hex(text, strlen(text), ret_key);
+    ret_key[32] = '\0';
+}
+
+static int reference_sha_keep(void *ctx, const struct store_trial *trial)
+{
+    char *sha = ctx;
+    if (trial->role == ROLE_REFERENCE && trial->sha256 && trial->sha256[0]) {
+        snprintf(sha, 65, "%s", trial->sha256);
+        return 1;
+    }
+    return 0;
+}
+
+static int summarize_groups(struct context *c)
+{
+    for (uint32_t g = 0; g < c->plan->groups_count; g++) {
+        const struct job_group *group = &c->plan->groups[g];
+        for (int m = 0; m < METRIC_COUNT_; m++) {
+            const struct slab *s = slab_of(c, g, (enum metric_id)m);
+            for (uint32_t i = 0; s->count && i < group->cells_count; i++) {
+                int r = cell_summary(c, g, group->cells_first + i, (enum metric_id)m, s);
+                if (r < 0)
+                    return r;
+            }
+        }
+        group_null_share(c, group);
+    }
+    return 0;
+}
+
+static int values_load(struct store *store, int64_t job_id, struct values *v, char *sha,
+                       struct err *e)
+{
+    cleanup_(store_view_release_p) struct store_view *view = NULL;
+    int r = store_view_acquire(store, 10000, &view, e);
+    if (r == 0)
+        r = store_view_values(view, job_id, 0, value_keep, v, e);
+    if (r < 0)
+        return r;
+    const struct store_trial_filter filter = {.job_id = job_id, .cell_idx = -1};
+    r = store_view_trials(view, &filter, reference_sha_keep, sha, e);
+    return r < 0 ? r : 0;
+}
+
+int summarize_job(struct store *store, int64_t job_id, const char *host_key,
+                  const struct job_spec *spec, const struct job_plan *plan, struct err *e)
+{
+    struct values values = {0};
+    char sha[65] = "";
+    int r = values_load(store, job_id, &values, sha, e);
+    struct context c = {
+        .spec = spec,
+        .plan = plan,
+        .rows = calloc((size_t)plan->cells_count * METRIC_COUNT_ + 1, sizeof *c.rows),
+        .protocol_keys = calloc(plan->groups_count + 1, sizeof *c.protocol_keys),
+    };
+    if (r == 0 && (!c.rows || !c.protocol_keys))
+        r = err_set(e, ERR_INTERNAL, NULL, "out of memory");
+    if (r == 0) {
+        if (values.count)
+            qsort(values.rows, values.count, sizeof *values.rows, value_order);
+        c.slabs = slabs_new(&values, plan->groups_count);
+        for (uint32_t g = 0; g < plan->groups_count; g++)
+            summarize_protocol_key(spec, &plan->groups[g], sha, c.protocol_keys[g]);
+        r = c.slabs ? summarize_groups(&c) : -ENOMEM;
+        if (r < 0)
+            r = err_set(e, ERR_INTERNAL, NULL, "out of memory");
+    }
+    if (r == 0)
+        r = store_summaries_put(store, job_id, host_key, c.rows, c.rows_count, e);
+    free(values.rows);
+    free(c.slabs);
+    free(c.rows);
+    free(c.protocol_keys);
+    return r;
+}
