@@ -45,7 +45,8 @@ struct exec_request {
     uint64_t seed;                  /* of the schedule and the layout of this ring */
     uint64_t tape_seed;             /* of the tape: the same for all rings of one repetition */
     uint32_t rotations;             /* even; 0 for one-shot */
-    uint64_t slice_ops, replay_ops; /* per thread; measured, and unmeasured before each slice */
+    /* Operations of one thread: measured in a slice, unmeasured before each, warm-up. */
+    uint64_t slice_ops, replay_ops, warm_ops;
     uint64_t memory_limit_bytes;    /* per runner, 0 none */
     bool memory_require;
     enum placement placement;

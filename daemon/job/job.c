@@ -114,6 +114,12 @@ uint64_t job_group_slice_ops(const struct job_spec *spec, const struct job_group
     return group->entry->workload->slice_ops;
 }
 
+uint64_t job_group_warm_ops(const struct job_spec *spec, const struct job_group *group)
+{
+    const struct workload *w = group->entry->workload;
+    return w->warm_ops ? w->warm_ops(&group->point) * spec->warm_pct / 100 : 0;
+}
+
 uint64_t job_replay_ops(const struct workload *w, const struct workload_point *point,
                         uint64_t slice_ops)
 {

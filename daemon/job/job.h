@@ -81,6 +81,7 @@ struct job_spec {
     uint64_t memory_limit_bytes;       /* per runner, 0 none */
     uint32_t rings, rotations, blocks; /* defaults of the profile unless given */
     uint64_t slice_ops;
+    uint32_t warm_pct; /* of each workload's own warm-up */
     uint32_t turn_ms_max, wall_s_max;
     uint64_t seed; /* 0: drawn at submission, then stored */
     bool solo;     /* steady workloads as fresh solo trials instead of rings (bias checks) */
@@ -107,6 +108,7 @@ uint32_t job_group_repeats(const struct job_spec *spec, const struct job_group *
 uint32_t job_group_steps(const struct job_spec *spec, const struct job_group *group);
 uint32_t job_group_rotations(const struct job_spec *spec, const struct job_group *group);
 uint64_t job_group_slice_ops(const struct job_spec *spec, const struct job_group *group);
+uint64_t job_group_warm_ops(const struct job_spec *spec, const struct job_group *group);
 bool job_group_in_rings(const struct job_spec *spec, const struct job_group *group);
 /* Unmeasured operations before each slice (design of the ring: 4 x live, at least a quarter
  * slice, at most two slices). */

@@ -147,7 +147,7 @@ static double group_step_seconds(const struct job_spec *spec, const struct job_g
     double runners = job_group_in_rings(spec, group) ? (group->cells_count > 1 ? 3 : 2) : 1;
     uint64_t slice = job_group_slice_ops(spec, group);
     double ops = rotations * (double)(slice + job_replay_ops(w, &group->point, slice)) +
-                 (double)(w->warm_ops ? w->warm_ops(&group->point) : 0);
+                 (double)job_group_warm_ops(spec, group);
     double price = w->axis == AXIS_PAGES ? ESTIMATE_LOAD_S : ESTIMATE_OP_S;
     return runners * (spawn + ops * price) + (rotations > 0 ? 0 : heap * ESTIMATE_TOUCH_S);
 }

@@ -87,8 +87,8 @@ json_t *job_spec_json(const struct job_spec *spec)
         json_array_append_new(allocators, subject_json(&spec->subjects[i]));
     for (uint32_t i = 0; i < spec->entries_count; i++)
         json_array_append_new(workloads_list, entry_json(&spec->entries[i]));
-    json_t *repeat = json_pack("{s:i, s:i, s:i}", "rings", spec->rings, "rotations",
-                               spec->rotations, "blocks", spec->blocks);
+    json_t *repeat = json_pack("{s:i, s:i, s:i, s:i}", "rings", spec->rings, "rotations",
+                               spec->rotations, "blocks", spec->blocks, "warm_pct", spec->warm_pct);
     if (spec->slice_ops)
         json_object_set_new(repeat, "slice_ops", json_integer((json_int_t)spec->slice_ops));
     json_t *limits =

@@ -14,14 +14,14 @@
 
 struct profile {
     const char *name;
-    uint32_t rings, rotations, blocks;
+    uint32_t rings, rotations, blocks, warm_pct;
 };
 
 /* quick: enough to report; full: enough to gate; demo: the whole reference job in minutes. */
 static const struct profile profiles[] = {
-    {.name = "quick", .rings = 10, .rotations = 60, .blocks = 10},
-    {.name = "full", .rings = 20, .rotations = 200, .blocks = 20},
-    {.name = "demo", .rings = 10, .rotations = 20, .blocks = 5},
+    {.name = "quick", .rings = 10, .rotations = 60, .blocks = 10, .warm_pct = 100},
+    {.name = "full", .rings = 20, .rotations = 200, .blocks = 20, .warm_pct = 100},
+    {.name = "demo", .rings = 10, .rotations = 20, .blocks = 5, .warm_pct = 25},
 };
 
 static json_t *preset_load(const char *name, struct err *e)
@@ -204,7 +204,8 @@ static int parse_reference(const json_t *job, struct job_spec *spec, struct err 
 
 static int parse_repeat(const json_t *job, struct job_spec *spec, struct err *e)
 {
-    static const char *const known[] = {"rings", "rotations", "slice_ops", "blocks", NULL};
+    static const char *const known[] = {"rings",  "rotations", "slice_ops",
+                                        "blocks", "warm_pct",  NULL};
     const json_t *json = json_object_get(job, "repeat");
     if (!json)
         return 0;
@@ -213,6 +214,8 @@ static int parse_repeat(const json_t *job, struct job_spec *spec, struct err *e)
         r = field_u32(json, "/repeat", "rings", 1, JOB_REPEATS_MAX, &spec->rings, e);
     if (r == 0)
         r = field_u32(json, "/repeat", "blocks", 1, JOB_REPEATS_MAX, &spec->blocks, e);
+    if (r == 0)
+        r = field_u32(json, "/repeat", "warm_pct", 0, 1000, &spec->warm_pct, e);
     if (r == 0)
         r = field_rotations(json, "/repeat", &spec->rotations, e);
     if (r == 0)
@@ -400,6 +403,7 @@ int job_parse(const char *text, size_t size, const struct job_limits *limits,
     spec->rings = profile->rings;
     spec->rotations = profile->rotations;
     spec->blocks = profile->blocks;
+    spec->warm_pct = profile->warm_pct;
     spec->turn_ms_max = 10000;
     spec->wall_s_max = 120;
     int r = job_fill(body, job, limits, spec, e);

@@ -221,11 +221,12 @@ void summarize_protocol_key(const struct job_spec *spec, const struct job_group 
     job_options_key(reference, options);
     snprintf(text, sizeof text,
              "harness=%s workload=%s params=%s threads=%u pages=%s mode=%s rotations=%u "
-             "slice_ops=%llu reference=%s options=%s placement=%s memory_limit=%llu",
+             "slice_ops=%llu warm_ops=%llu reference=%s options=%s placement=%s memory_limit=%llu",
              ring_build_id(), group->entry->workload->name, group->params_key, group->point.threads,
              page_mode_name(group->point.pages),
              job_group_in_rings(spec, group) ? "ring3" : "trial", job_group_rotations(spec, group),
-             (unsigned long long)job_group_slice_ops(spec, group), reference_sha256, options,
+             (unsigned long long)job_group_slice_ops(spec, group),
+             (unsigned long long)job_group_warm_ops(spec, group), reference_sha256, options,
              placement_name(spec->placement), (unsigned long long)spec->memory_limit_bytes);
     hash_sha256_hex(text, strlen(text), ret_key);
     ret_key[32] = '\0';

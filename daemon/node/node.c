@@ -145,7 +145,7 @@ static void launch_fill(const struct node *n, const struct launch *x, struct wir
     l->sched_batch = 1;
     l->slice_ops = q->slice_ops;
     l->replay_ops = q->replay_ops;
-    l->warm_ops = q->rotations && w->warm_ops ? w->warm_ops(&q->subjects[0].point) : 0;
+    l->warm_ops = q->warm_ops;
     l->seed = q->seed;
     l->tape_bytes = n->tape.fd >= 0 ? n->tape.bytes : 0;
     l->memory_limit_bytes = q->memory_limit_bytes;

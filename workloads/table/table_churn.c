@@ -38,6 +38,7 @@ const struct workload table_churn = {
     .pages_mask = PAGES_BIT(PAGES_4K) | PAGES_BIT(PAGES_THP) | PAGES_BIT(PAGES_HUGETLB_2M) |
                   PAGES_BIT(PAGES_HUGETLB_1G),
     .threads_max = UINT32_MAX,
+    .slice_ops = 20000,
     .params = churn_params,
     .params_count = sizeof churn_params / sizeof churn_params[0],
     .metrics = churn_metrics,

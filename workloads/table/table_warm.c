@@ -30,6 +30,7 @@ const struct workload table_warm = {
     .pages_mask = PAGES_BIT(PAGES_4K) | PAGES_BIT(PAGES_THP) | PAGES_BIT(PAGES_HUGETLB_2M) |
                   PAGES_BIT(PAGES_HUGETLB_1G),
     .threads_max = UINT32_MAX,
+    .slice_ops = 20000,
     .params = warm_params,
     .params_count = sizeof warm_params / sizeof warm_params[0],
     .metrics = warm_metrics,
