@@ -1,0 +1,442 @@
+// One job: live while it runs (SSE, or polling when the stream is lost), results, evidence.
+
+import { all, get, jobPath, post, request } from '../api.js';
+import { bdi, download, h, link, refill } from '../dom.js';
+import { clip, duration, integer, localTime, plural } from '../format.js';
+import { groupTitle, isFinal, progressShare } from '../model.js';
+import { guard, problemBox, stateBadge } from '../shell.js';
+import { follow } from '../sse.js';
+import { evidenceSections, loadEvidence } from './evidence.js';
+import { jobName } from './jobs.js';
+import { resultSections } from './results.js';
+
+const RESULTS_MS = 3000; // between two readings of the results of a running job
+
+const STATUS_WORDS = {
+  live: 'Live.',
+  reconnecting: 'Connection lost, reconnecting…',
+  polling: 'The live stream cannot be kept; reading the job every 3 s instead.',
+  offline: 'The server does not answer; trying again every 3 s.',
+  ended: '',
+};
+
+// Announced to screen readers at quarters only, not at every step.
+function announcer(region) {
+  let last = -1;
+  return (job) => {
+    const quarter = Math.floor(progressShare(job.progress) * 4);
+    const text = isFinal(job.state) ? `Job ${job.state}.` : `${quarter * 25}% done.`;
+    const key = isFinal(job.state) ? job.state : quarter;
+    if (key !== last) {
+      last = key;
+      region.textContent = text;
+    }
+  };
+}
+
+function labelsLine(job) {
+  const labels = Object.entries(job.labels ?? {}).filter(
+    ([, v]) => v !== '' && v !== null && v !== undefined,
+  );
+  return labels.length
+    ? h(
+        'p',
+        { class: 'labels' },
+        labels
+          .slice(0, 20)
+          .map(([k, v]) =>
+            h('span', { class: 'tag' }, `${clip(k, 30)} `, h('strong', {}, bdi(clip(v, 60)))),
+          ),
+      )
+    : null;
+}
+
+async function exportAs(job, format, note) {
+  const kinds = {
+    json: ['results', 'application/json', jobPath(job.id, '/results')],
+    csv: ['rows', 'text/csv', `results?job=${encodeURIComponent(job.id)}&format=csv`],
+    ndjson: [
+      'rows',
+      'application/x-ndjson',
+      `results?job=${encodeURIComponent(job.id)}&format=ndjson`,
+    ],
+  };
+  const [what, type, path] = kinds[format];
+  note.textContent = `Exporting ${format.toUpperCase()}…`;
+  try {
+    const response = await request(path, { headers: { Accept: type } });
+    download(`heapmark-${job.id.slice(0, 8)}-${what}.${format}`, await response.blob());
+    note.textContent = `Exported as ${format.toUpperCase()}.`;
+  } catch (e) {
+    note.textContent = `Export failed: ${e.message}`;
+  }
+}
+
+function headView(page) {
+  const { job } = page;
+  const note = h('span', { class: 'small', role: 'status', id: 'action-note' });
+  const cancel =
+    !isFinal(job.state) &&
+    h(
+      'button',
+      {
+        type: 'button',
+        id: 'cancel',
+        disabled: job.cancel_requested,
+        onclick: async (e) => {
+          e.currentTarget.disabled = true;
+          try {
+            const reply = await post(jobPath(job.id, '/cancel'));
+            page.update({ ...(reply.job ?? reply), cancel_requested: true });
+            document.getElementById('action-note').textContent =
+              'Cancelling: the running ring is stopped.';
+          } catch (error) {
+            note.textContent = `Not cancelled: ${error.message}`;
+            document.getElementById('cancel').disabled = false;
+          }
+        },
+      },
+      job.cancel_requested ? 'Cancelling…' : 'Cancel job',
+    );
+  return [
+    h('p', { class: 'crumb' }, link('./', 'Jobs'), ' / ', h('code', {}, job.id.slice(0, 8))),
+    h(
+      'div',
+      { class: 'title' },
+      h('h1', {}, bdi(jobName(job)), ' ', stateBadge(job.state)),
+      h(
+        'div',
+        { class: 'actions' },
+        cancel,
+        link(`submit?clone=${encodeURIComponent(job.id)}`, 'Clone and edit', { class: 'button' }),
+        h(
+          'span',
+          { class: 'group', role: 'group', 'aria-label': 'Export' },
+          ['json', 'csv', 'ndjson'].map((f) =>
+            h(
+              'button',
+              { type: 'button', id: `export-${f}`, onclick: () => exportAs(job, f, note) },
+              f.toUpperCase(),
+            ),
+          ),
+        ),
+      ),
+    ),
+    h(
+      'p',
+      { class: 'lead' },
+      [
+        job.preset && `preset ${clip(job.preset, 40)}`,
+        job.profile && `profile ${clip(job.profile, 20)}`,
+        plural(job.cells_count ?? 0, 'cell'),
+        `submitted ${localTime(job.created)}`,
+      ]
+        .filter(Boolean)
+        .join(' · '),
+    ),
+    labelsLine(job),
+    note,
+    job.error &&
+      h(
+        'div',
+        { class: 'notice bad', role: 'alert' },
+        h(
+          'p',
+          {},
+          h('strong', {}, clip(job.error.code, 60)),
+          job.error.field ? [' at ', h('code', {}, clip(job.error.field, 100))] : null,
+        ),
+        h('p', {}, bdi(clip(job.error.message, 600))),
+      ),
+  ];
+}
+
+function progressView(page) {
+  const { job, step, status } = page;
+  const p = job.progress ?? {};
+  if (isFinal(job.state)) {
+    const took =
+      job.started && job.finished
+        ? `Took ${duration((Date.parse(job.finished) - Date.parse(job.started)) / 1000)}. `
+        : '';
+    return h(
+      'p',
+      { class: 'small' },
+      took,
+      `${integer(p.steps_done)} of ${plural(p.steps_total ?? 0, 'step')} done`,
+      `, ${integer(p.steps_failed)} failed, ${integer(p.steps_discarded)} discarded.`,
+    );
+  }
+  const share = Math.round(progressShare(p) * 100);
+  return h(
+    'section',
+    { class: 'card live', 'aria-label': 'Progress' },
+    h(
+      'div',
+      { class: 'title' },
+      h(
+        'strong',
+        {},
+        job.state === 'queued'
+          ? 'Waiting in the queue'
+          : job.cancel_requested
+            ? 'Cancelling'
+            : `${share}% measured`,
+      ),
+      h(
+        'span',
+        {},
+        Number.isFinite(p.seconds_left) ? `about ${duration(p.seconds_left)} left` : '',
+      ),
+    ),
+    h('progress', { max: '100', value: share, 'aria-label': 'Steps done' }),
+    h(
+      'p',
+      {},
+      `${integer(p.steps_done)} of ${plural(p.steps_total ?? 0, 'step')}`,
+      p.steps_failed ? `, ${integer(p.steps_failed)} failed` : '',
+      p.steps_discarded ? `, ${integer(p.steps_discarded)} discarded` : '',
+      step
+        ? [
+            ' · last: ',
+            bdi(
+              clip(
+                [
+                  step.workload,
+                  step.threads ? `${step.threads} T` : '',
+                  page.cellNames(step.cells).join(', '),
+                ]
+                  .filter(Boolean)
+                  .join(' · '),
+                160,
+              ),
+            ),
+          ]
+        : '',
+    ),
+    h('p', { class: 'small', role: 'status', id: 'stream-status' }, STATUS_WORDS[status] ?? ''),
+  );
+}
+
+/** The matrix of cells, filling in: rows are groups, columns subjects. */
+function matrixView(page) {
+  if (isFinal(page.job.state) || !page.groups.length) return null;
+  const mark = (cell) => {
+    const t = cell.trials ?? {};
+    const text =
+      t.failed && !t.ok
+        ? '✕'
+        : t.failed
+          ? `${integer(t.ok)} ✕${integer(t.failed)}`
+          : t.ok
+            ? integer(t.ok)
+            : '·';
+    const cls = t.failed ? 'bad' : t.ok ? 'ok' : '';
+    return h(
+      'span',
+      {
+        class: `dot ${cls}`,
+        title: `${cell.subject} ${cell.pages}: ${integer(t.ok)} ok, ${integer(
+          t.failed,
+        )} failed, ${integer(t.discarded)} discarded`,
+      },
+      text,
+    );
+  };
+  return h(
+    'details',
+    { id: 'matrix', open: true },
+    h('summary', {}, 'Cells measured so far'),
+    h(
+      'table',
+      { class: 'matrix' },
+      h('caption', { class: 'sr' }, 'Trials done per cell'),
+      h(
+        'tbody',
+        {},
+        page.groups
+          .slice(0, 100)
+          .map((g) =>
+            h(
+              'tr',
+              {},
+              h('th', { scope: 'row' }, bdi(groupTitle(g))),
+              h('td', {}, g.cells.map(mark)),
+            ),
+          ),
+      ),
+    ),
+  );
+}
+
+class JobPage {
+  constructor(main, id) {
+    this.main = main;
+    this.id = id;
+    this.groups = [];
+    this.status = 'live';
+    this.view = { article: '', families: new Map(), hidden: new Set() };
+    this.regions = Object.fromEntries(
+      ['head', 'progress', 'matrix', 'results', 'evidence'].map((name) => [
+        name,
+        h('div', { id: `job-${name}` }),
+      ]),
+    );
+    this.announce = h('div', { class: 'sr', 'aria-live': 'polite', id: 'announce' });
+    this.say = announcer(this.announce);
+    this.stop = new AbortController();
+    window.addEventListener('pagehide', () => this.stop.abort());
+  }
+
+  cellNames(indices) {
+    const wanted = new Set(indices ?? []);
+    return this.groups
+      .flatMap((g) => g.cells)
+      .filter((c) => wanted.has(c.index))
+      .map((c) => c.subject);
+  }
+
+  update(job) {
+    this.job = { ...this.job, ...job };
+    document.title = `${
+      isFinal(this.job.state)
+        ? this.job.state
+        : `${Math.round(progressShare(this.job.progress) * 100)}%`
+    } · ${jobName(this.job)} · heapmark`;
+    refill(this.regions.head, headView(this));
+    refill(this.regions.progress, progressView(this));
+    this.say(this.job);
+  }
+
+  async loadContext() {
+    const [workloads, metrics, charts, host] = await Promise.all([
+      all('workloads').catch(() => ({ items: [] })),
+      all('metrics').catch(() => ({ items: [] })),
+      import('./charts.js'),
+      get('host').catch(() => null),
+    ]);
+    const rows = workloads.items.flatMap((w) => w.metrics ?? []).concat(metrics.items);
+    this.host = host;
+    this.ctx = {
+      charts,
+      workloads: new Map(workloads.items.map((w) => [w.name, w])),
+      metrics: new Map(rows.map((m) => [m.name, m])),
+    };
+  }
+
+  draw() {
+    const sections = this.groups.some((g) =>
+      g.cells.some((c) => Object.keys(c.summaries ?? {}).length),
+    )
+      ? resultSections(this.ctx, this.groups, this.view, () => this.draw())
+      : h(
+          'div',
+          { class: 'empty' },
+          h('h2', {}, isFinal(this.job.state) ? 'No results' : 'No results yet'),
+          h(
+            'p',
+            {},
+            isFinal(this.job.state)
+              ? 'The job ended before a cell was measured. Why is said above and below; clone it to try again.'
+              : 'Values appear here as soon as the first rings are done.',
+          ),
+        );
+    refill(this.regions.results, sections);
+    refill(this.regions.matrix, matrixView(this));
+  }
+
+  async results(force) {
+    const now = Date.now();
+    if (this.loading || (!force && now - (this.loadedAt ?? 0) < RESULTS_MS)) return;
+    this.loading = true;
+    try {
+      const reply = await get(jobPath(this.id, '/results'), { signal: this.stop.signal });
+      this.groups = reply.groups;
+      this.draw();
+    } finally {
+      this.loading = false;
+      this.loadedAt = Date.now();
+    }
+  }
+
+  async evidence() {
+    evidenceSections(
+      this.regions.evidence,
+      await loadEvidence(this.id, this.job, this.stop.signal),
+      this.job,
+      this.host,
+    );
+  }
+
+  onEvent(name, data) {
+    if (name === 'step') {
+      this.step = data;
+      const { steps_done, steps_total, steps_failed, steps_discarded, seconds_left } = data;
+      this.update({
+        progress: { steps_done, steps_total, steps_failed, steps_discarded, seconds_left },
+      });
+      this.results(false).catch(() => {}); // read again with the next step
+    } else if (name === 'state') {
+      this.update({ state: data.state });
+    }
+  }
+
+  async live() {
+    await follow(
+      this.id,
+      {
+        event: (name, data) => this.onEvent(name, data),
+        job: (job) => {
+          this.update(job);
+          this.results(false).catch(() => {});
+        },
+        status: (word) => {
+          this.status = word;
+          refill(this.regions.progress, progressView(this));
+        },
+      },
+      this.stop.signal,
+    );
+    if (this.stop.signal.aborted) return;
+    this.update(await get(jobPath(this.id)));
+    while (this.loading) await new Promise((done) => setTimeout(done, 50));
+    await this.results(true);
+    await this.evidence();
+  }
+
+  async start() {
+    const [job] = await Promise.all([get(jobPath(this.id)), this.loadContext()]);
+    const r = this.regions;
+    refill(this.main, r.head, r.progress, this.announce, r.matrix, r.results, r.evidence);
+    this.update(job);
+    await guard(r.results, () => this.results(true));
+    window.matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => this.draw());
+    if (isFinal(job.state)) {
+      await guard(r.evidence, () => this.evidence());
+      return;
+    }
+    await this.live().catch((e) => {
+      if (e.name !== 'AbortError') refill(r.evidence, problemBox(e));
+    });
+  }
+}
+
+export async function jobPage(main) {
+  const id = new URLSearchParams(location.search).get('id') ?? '';
+  if (!id) {
+    refill(
+      main,
+      h('h1', {}, 'Which job?'),
+      h(
+        'p',
+        {},
+        'The address lacks a job’s id. Pick one from the ',
+        link('./', 'list of jobs'),
+        '.',
+      ),
+    );
+    return;
+  }
+  refill(main, h('p', { class: 'loading' }, 'Loading…'));
+  await new JobPage(main, id).start();
+}
