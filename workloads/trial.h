@@ -51,9 +51,10 @@ int trial_fail(struct trial *t, enum runner_failure failure, const char *fmt, ..
  * when another thread failed and will not come: return it at once. */
 int trial_barrier(struct trial *t);
 
-/* Heap of this process now: RssAnon + private hugetlb, minus what an empty process of this runner
- * has (taken after the allocator was loaded, before setup). Reads /proc; 20 us, never in a slice.
- */
+/* Heap of this process now: anonymous plus hugetlb memory, minus what an empty process of this
+ * runner has (taken after the allocator was loaded and the threads were there, before setup).
+ * Walks the page tables: 10-40 ms per GiB, exact; never in a slice. The runner itself reports
+ * METRIC_HEAP_AFTER_FREE_BYTES after teardown where the workload lists it and did not. */
 uint64_t trial_heap_bytes(struct trial *t);
 /* The highest value seen so far by trial_heap_bytes and by the kernel's high-water mark. */
 uint64_t trial_heap_peak_bytes(struct trial *t);

@@ -123,7 +123,7 @@ static const struct {
     NUMBER("--gate", gate_value),
     NUMBER("--drop-runner", drop_runner),
     NUMBER("--drop-turn", drop_turn),
-    NUMBER("--timeout-ms", timeout_ms),
+    NUMBER("--stall-ms", stall_ms),
     NUMBER("--batch", batch),
     NUMBER("--cpu0", cpu0),
     NUMBER("--cpu1", cpu1),
@@ -346,13 +346,27 @@ static bool all_mapped(struct mini *m)
     return all;
 }
 
-static void kill_left(struct mini *m)
+/* Kill whoever holds the baton; before anybody does (or after all turns), everybody. */
+static void kill_stuck(struct mini *m)
 {
+    uint32_t owner = RING_RUNNERS_MAX;
+    for (uint32_t k = 0; k < m->turns_count && owner == RING_RUNNERS_MAX; k++)
+        if (atomic_load(&m->pages[m->plan->turns[k].runner]->done) <= k)
+            owner = m->plan->turns[k].runner;
     for (uint32_t i = 0; i < m->subjects_count; i++)
-        if (m->pids[i] > 0) {
+        if (m->pids[i] > 0 && (owner == RING_RUNNERS_MAX || i == owner)) {
             m->timed_out[i] = true;
             kill(m->pids[i], SIGKILL);
         }
+}
+
+/* A number that changes whenever anything moves. */
+static uint64_t progress(const struct mini *m)
+{
+    uint64_t sum = 0;
+    for (uint32_t i = 0; i < m->subjects_count; i++)
+        sum = sum * 1000003 + atomic_load(&m->pages[i]->done) + state_of(m, i);
+    return sum;
 }
 
 static void maybe_drop(struct mini *m)
@@ -363,23 +377,30 @@ static void maybe_drop(struct mini *m)
         kill(m->pids[i], SIGKILL);
 }
 
+static void open_gate(struct mini *m)
+{
+    for (uint32_t i = 0; i < m->subjects_count; i++)
+        fcntl(m->page_fds[i], F_ADD_SEALS, F_SEAL_FUTURE_WRITE | F_SEAL_SEAL);
+    atomic_store(&m->gate->start, (uint32_t)m->gate_value);
+    syscall(SYS_futex, &m->gate->start, FUTEX_WAKE, INT_MAX, NULL, NULL, 0);
+}
+
 static void supervise(struct mini *m)
 {
-    const uint64_t end_ns = clock_monotonic_ns() + m->timeout_ms * NS_PER_MS;
-    bool opened = false, killed = false;
+    uint64_t seen = 0, moved_ns = clock_monotonic_ns();
+    bool opened = false;
     while (!reap(m)) {
         if (!opened && all_mapped(m)) {
-            for (uint32_t i = 0; i < m->subjects_count; i++)
-                fcntl(m->page_fds[i], F_ADD_SEALS, F_SEAL_FUTURE_WRITE | F_SEAL_SEAL);
-            atomic_store(&m->gate->start, (uint32_t)m->gate_value);
-            syscall(SYS_futex, &m->gate->start, FUTEX_WAKE, INT_MAX, NULL, NULL, 0);
+            open_gate(m);
             opened = true;
         }
         maybe_drop(m);
-        if (!killed && clock_monotonic_ns() > end_ns) {
-            kill_left(m);
-            killed = true;
-        }
+        const uint64_t now_ns = clock_monotonic_ns(), now = progress(m);
+        if (now != seen)
+            moved_ns = now_ns;
+        seen = now;
+        if (now_ns - moved_ns > m->stall_ms * NS_PER_MS)
+            kill_stuck(m);
         usleep(500);
     }
 }
@@ -446,7 +467,7 @@ int main(int argc, char **argv)
         .threads = 1,
         .gate_value = 1,
         .drop_runner = UINT64_MAX,
-        .timeout_ms = 20000,
+        .stall_ms = 20000,
         .batch = 1,
         .cpu1 = 1,
     };

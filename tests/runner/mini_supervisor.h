@@ -22,7 +22,7 @@ struct mini {
     struct mini_subject subjects[RING_RUNNERS_MAX];
     uint32_t subjects_count, turns_count;
     uint64_t rotations, slice_ops, replay_ops, warm_ops, build_parts, warm_parts, seed, threads,
-        tape_threads, gate_value, drop_runner, drop_turn, timeout_ms, batch, cpu0, cpu1, index_add;
+        tape_threads, gate_value, drop_runner, drop_turn, stall_ms, batch, cpu0, cpu1, index_add;
     uint64_t plan_size, tape_bytes;
     int plan_fd, gate_fd, tape_fd, page_fds[RING_RUNNERS_MAX], other_fds[RING_RUNNERS_MAX];
     struct ring_plan *plan;

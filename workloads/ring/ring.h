@@ -10,11 +10,15 @@
  *
  * A turn is one entry of plan->turns. Turn k belongs to one runner; it may start when turn k-1 is
  * done. A runner publishes "all my turns before k are over" by storing k in its page's `done`
- * word (release) and waking the single waiter: the owner of the next turn, which waits with
- * FUTEX_WAIT on its predecessor's word (acquire) through a read-only mapping. When the supervisor
- * drops a runner (dead, hung, over time) it first kills it, then stores RING_DROPPED in its done
- * word: larger than any turn, so every wait on it passes, and the next owner walks back to the
- * last owner still in the ring (ring_predecessor()).
+ * word and waking the owner of the next turn, which waits on its predecessor's word through a
+ * read-only mapping. Two runners can wait on one word at once (in A B C C B A, both C and A wait
+ * for B after A's first turn), so waits and wakes carry a bit set, bit i for runner i
+ * (FUTEX_WAIT_BITSET): the waker reaches the one whose turn it is and nobody else.
+ *
+ * When the supervisor drops a runner (dead, hung, over time) it first kills it, then stores
+ * RING_DROPPED in its done word and wakes everybody there (FUTEX_WAKE, all bits). That is larger
+ * than any turn, so every wait on it passes, and the next owner walks back to the last owner
+ * still in the ring. A runner that fails by itself drops itself the same way.
  *
  * Everything a runner writes is a claim by an untrusted process: the node checks counts, bounds
  * and that each slice fits between its neighbours' stamps before believing any of it.

@@ -4,7 +4,8 @@
  * threads were there. smaps_rollup, not status: since Linux 6.2 the counters behind status are
  * per-CPU and off by up to a batch per CPU, megabytes on a large machine; walking the page tables
  * is exact and happens only between phases. The high-water mark is the kernel's (VmHWM), reset
- * when the base is taken; ru_maxrss would be inherited over exec. */
+ * when the base is taken; ru_maxrss would be inherited over exec. It does come from those per-CPU
+ * counters, up to a batch (32 pages, on large machines more) low per CPU used. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>

@@ -53,6 +53,7 @@ static int join_others(struct runner *r)
     uint64_t size;
     for (uint32_t i = 0; i < r->plan->runners_count; i++) {
         r->pages[i] = join_map(RING_FD_OTHERS + (int)i, PROT_READ, size_min, &size);
+        (void)close(RING_FD_OTHERS + (int)i);
         if (!r->pages[i])
             return runner_fail(r, FAIL_PROTOCOL, "page of runner %u cannot be mapped", i);
     }
@@ -121,6 +122,8 @@ int join_ring(struct runner *r)
     if (!r->gate)
         return runner_fail(r, FAIL_PROTOCOL, "the gate cannot be mapped");
     int e = join_plan(r, plan_size);
+    (void)close(RING_FD_PLAN);
+    (void)close(RING_FD_GATE);
     if (e == 0 && r->slices_max < r->plan->rotations)
         e = runner_fail(r, FAIL_PROTOCOL, "the page has room for %u slices, the plan has %u",
                         r->slices_max, r->plan->rotations);

@@ -192,16 +192,10 @@ static void load_fill_api(struct runner *r, const struct load_symbol symbols[LOA
     api->flags = r->subject->flags;
 }
 
-int load_allocator(struct runner *r)
+static int load_symbols(struct runner *r)
 {
     const bool libc = r->subject->library_fd < 0;
     struct load_symbol symbols[LOAD_SYMBOLS];
-    r->dl = libc ? dlopen("libc.so.6", RTLD_NOW | RTLD_NOLOAD)
-                 : dlopen("/proc/self/fd/7", RTLD_NOW | RTLD_LOCAL | RTLD_DEEPBIND);
-    if (!r->dl) {
-        const char *why = dlerror();
-        return runner_fail(r, FAIL_LOAD, "%s: %s", r->subject->allocator, why ? why : "dlopen");
-    }
     int e = load_resolve(r, symbols);
     if (e < 0)
         return e;
@@ -212,6 +206,20 @@ int load_allocator(struct runner *r)
     if (e < 0)
         return e;
     load_fill_api(r, symbols);
-    load_version(r);
     return 0;
+}
+
+int load_allocator(struct runner *r)
+{
+    const bool libc = r->subject->library_fd < 0;
+    r->dl = libc ? dlopen("libc.so.6", RTLD_NOW | RTLD_NOLOAD)
+                 : dlopen("/proc/self/fd/7", RTLD_NOW | RTLD_LOCAL | RTLD_DEEPBIND);
+    if (!r->dl) {
+        const char *why = dlerror();
+        return runner_fail(r, FAIL_LOAD, "%s: %s", r->subject->allocator, why ? why : "dlopen");
+    }
+    int e = load_symbols(r);
+    if (e == 0)
+        load_version(r);
+    return e;
 }

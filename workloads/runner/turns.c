@@ -114,6 +114,15 @@ static int turns_measure(struct runner *r, const struct ring_turn *turn)
     return 0;
 }
 
+/* A figure the workload counted itself, over less, stands. */
+static void turns_report(struct runner *r, enum metric_id metric, uint64_t value)
+{
+    for (uint32_t i = 0; i < r->page->metrics_count; i++)
+        if (r->page->metrics[i].metric == (uint32_t)metric)
+            return;
+    trial_metric(&r->trial, metric, (double)value);
+}
+
 /* CPU used between turns, less what our own threads needed to sleep and wake up: what is left
  * are threads of the allocator. */
 static void turns_report_sums(struct runner *r)
@@ -126,10 +135,10 @@ static void turns_report_sums(struct runner *r)
     if (s->process_inside_ns > 0)
         trial_metric(&r->trial, METRIC_CPU_OUTSIDE_RATIO,
                      (double)outside_ns / (double)s->process_inside_ns);
-    trial_metric(&r->trial, METRIC_MINOR_FAULTS, (double)s->minor_faults);
-    trial_metric(&r->trial, METRIC_MAJOR_FAULTS, (double)s->major_faults);
-    trial_metric(&r->trial, METRIC_INVOLUNTARY_SWITCHES, (double)s->involuntary_switches);
-    trial_metric(&r->trial, METRIC_MIGRATIONS, (double)s->migrations);
+    turns_report(r, METRIC_MINOR_FAULTS, s->minor_faults);
+    turns_report(r, METRIC_MAJOR_FAULTS, s->major_faults);
+    turns_report(r, METRIC_INVOLUNTARY_SWITCHES, s->involuntary_switches);
+    turns_report(r, METRIC_MIGRATIONS, s->migrations);
     bool counted = s->ops > 0;
     for (uint32_t i = 0; i < r->crew.threads; i++)
         counted = counted && r->crew.thread[i].perf.dtlb_fd >= 0;
@@ -152,7 +161,7 @@ static int turns_settle(struct runner *r)
     if (e == 0)
         e = crew_do(r, CREW_TEARDOWN, 0, 0);
     if (e == 0 && trial_lists(&r->trial, METRIC_HEAP_AFTER_FREE_BYTES))
-        trial_metric(&r->trial, METRIC_HEAP_AFTER_FREE_BYTES, (double)trial_heap_bytes(&r->trial));
+        turns_report(r, METRIC_HEAP_AFTER_FREE_BYTES, trial_heap_bytes(&r->trial));
     if (e == 0)
         turns_report_sums(r);
     return e == 0 && runner_failed(r) ? -EIO : e;

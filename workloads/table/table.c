@@ -132,12 +132,9 @@ static void table_audit_sizes(const struct trial *t)
             table_audit_writer(t, i);
 }
 
-struct table_audit {
-    uint64_t requested, usable;
-};
-
-static struct table_audit table_audit(const struct trial *t)
+struct table_audit table_audit(const struct trial *t)
 {
+    table_audit_sizes(t);
     const struct table_state *s = table_state(t);
     const bool can_ask = t->alloc.usable_size && !(t->alloc.flags & RING_SUBJECT_NULL);
     struct table_audit sum = {0};
@@ -150,9 +147,9 @@ static struct table_audit table_audit(const struct trial *t)
     return sum;
 }
 
-static void table_ratio(struct trial *t, enum metric_id metric, uint64_t part, uint64_t whole)
+void table_ratio(struct trial *t, enum metric_id metric, uint64_t part, uint64_t whole)
 {
-    if (part > 0 && whole > 0)
+    if (part > 0 && whole >= part)
         trial_metric(t, metric, 1.0 - (double)part / (double)whole);
 }
 
@@ -161,7 +158,6 @@ static void table_ratio(struct trial *t, enum metric_id metric, uint64_t part, u
 int table_settle(struct trial *t)
 {
     const struct table_state *s = table_state(t);
-    table_audit_sizes(t);
     const struct table_audit sum = table_audit(t);
     const uint64_t heap = trial_heap_bytes(t), peak = trial_heap_peak_bytes(t);
     trial_metric(t, METRIC_LIVE_BYTES, (double)sum.requested);

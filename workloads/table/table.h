@@ -33,13 +33,14 @@ struct table_thread {
     uint64_t *targets[256];        /* by hop */
     uint64_t position;             /* next churn entry */
     uint64_t replaced;             /* churn entries done so far */
-    uint64_t start_ns, end_ns;     /* table-cold */
+    uint64_t start_ns[2], end_ns[2]; /* table-cold, by phase */
 };
 
 struct table_state {
     uint32_t live, threads;
     enum table_touch touch;
-    bool shared; /* slots are exchanged atomically, words carry tags */
+    uint64_t peak_bytes; /* table-cold: with all blocks alive, first time */
+    bool shared;         /* slots are exchanged atomically, words carry tags */
     struct table_thread thread[];
 };
 
@@ -57,6 +58,16 @@ static inline struct table_state *table_state(const struct trial *t)
 {
     return t->state;
 }
+
+/* Bytes in all live blocks: asked for (from the tape), and as the allocator counts them (0 where
+ * it cannot tell). Main thread, no replay running. */
+struct table_audit {
+    uint64_t requested, usable;
+};
+struct table_audit table_audit(const struct trial *t);
+
+/* Report 1 - part/whole; not where one is zero, nor where part is the larger. */
+void table_ratio(struct trial *t, enum metric_id metric, uint64_t part, uint64_t whole);
 
 /* The arguments of the loops for one thread. */
 struct table_replay table_replay_of(const struct trial *t, uint32_t thread);
