@@ -1,0 +1,216 @@
+/* ./dev bench baton: how sharply two runners in a ring compare, beside the same time spent on two
+ * processes one after the other; and whether ring ratios agree with the best solo runs.
+ *
+ * Everything goes through the real path: node code, supervisor, runners. An allocator is compared
+ * with itself (A/A), so every spread printed is noise and every bias is error. */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "daemon/base/hash.h"
+#include "daemon/config/config.h"
+#include "daemon/node/node.h"
+#include "daemon/stats/stats.h"
+#include "tests/bench/report.h"
+
+#define LIVE      10000
+#define RINGS     24
+#define ROTATIONS 100
+#define SLICE_OPS 20000
+#define SOLOS     8
+
+static const char *const allocators[] = {"jemalloc", "tcmalloc", "mimalloc", "classic-first"};
+#define ALLOCATORS_COUNT (sizeof allocators / sizeof allocators[0])
+
+static struct report *report;
+static struct node *node;
+static const _Atomic bool never;
+
+static void start_node(const struct topo *topo)
+{
+    static struct config config;
+    static char state[] = "/tmp/heapmark-bench-XXXXXX";
+    struct node_config c = {.topo = topo, .pin_self = true};
+    struct err e = {0};
+    if (!mkdtemp(state))
+        report_fail(report, "no temporary directory");
+    config_init(&config);
+    char setting[300];
+    snprintf(setting, sizeof setting, "store.directory=%s", state);
+    if (config_set(&config, setting, &e) < 0 || config_resolve(&config, &e) < 0)
+        report_fail(report, "%s", e.message);
+    c.supervisor.supervisor_path = config.supervisor_path;
+    c.supervisor.runner_path = config.runner_path;
+    c.supervisor.state_dir = state;
+    c.supervisor.log_level = LOG_LEVEL_WARNING;
+    c.supervisor.log_format = "text";
+    for (uint32_t i = 0; i < config.catalog_dirs.count && i < SUPERVISOR_DIRS; i++)
+        c.supervisor.catalog_dirs[i] = config.catalog_dirs.items[i];
+    for (uint32_t i = 0; i < config.library_dirs.count && i < SUPERVISOR_DIRS; i++)
+        c.supervisor.library_dirs[i] = config.library_dirs.items[i];
+    if (node_start(&c, &node, &e) < 0)
+        report_fail(report, "%s", e.message);
+}
+
+/* `names[count]` in one ring of so many rotations. */
+static void ring_run(const char *const *names, uint32_t count, uint32_t rotations, uint64_t seed,
+                     struct exec_result *result)
+{
+    const struct workload *w = workload_find("table-churn");
+    struct exec_request q = {
+        .attempt = "bench",
+        .workload = w,
+        .subjects_count = count,
+        .seed = seed,
+        .tape_seed = 1,
+        .rotations = rotations,
+        .slice_ops = SLICE_OPS,
+        .placement = PLACE_COMPACT,
+        .turn_ms_max = 20000,
+        .wall_ms_max = 120000,
+    };
+    struct err e = {0};
+    for (uint32_t i = 0; i < count; i++) {
+        struct workload_point *p = &q.subjects[i].point;
+        workload_defaults(w, p);
+        p->params[param_find(w->params, w->params_count, "live")].u = LIVE;
+        p->params[param_find(w->params, w->params_count, "remote_pct")].u = 0;
+        snprintf(q.subjects[i].allocator, sizeof q.subjects[i].allocator, "%s", names[i]);
+    }
+    q.warm_ops = w->warm_ops(&q.subjects[0].point);
+    q.replay_ops = 4 * LIVE;
+    if (node_run(node, &q, &never, result, &e) < 0)
+        report_fail(report, "%s: %s", names[0], e.message);
+    for (uint32_t i = 0; i < count; i++)
+        if (result->runners[i].outcome != OUTCOME_OK)
+            report_fail(report, "%s: %s: %s", names[i],
+                        wire_outcome_name(result->runners[i].outcome), result->runners[i].message);
+}
+
+static double metric_of(const struct exec_runner_result *r, enum metric_id metric)
+{
+    for (uint32_t i = 0; i < r->metrics_count; i++)
+        if (r->metrics[i].metric == metric)
+            return r->metrics[i].value;
+    return NAN;
+}
+
+/* What everybody else compares: total time of the measured operations. */
+static double mean_ns(const struct exec_runner_result *r)
+{
+    double ns = 0, ops = 0;
+    for (uint32_t i = 0; i < r->slices_count; i++) {
+        ns += (double)(r->slices[i].end_ns - r->slices[i].start_ns);
+        ops += (double)r->slices[i].ops;
+    }
+    return ns / ops;
+}
+
+static double solo_mean(const char *name, uint32_t rotations, uint64_t seed, double *ret_best)
+{
+    static struct exec_result result;
+    ring_run(&name, 1, rotations, seed, &result);
+    double mean = mean_ns(&result.runners[0]), best = INFINITY;
+    for (uint32_t i = 0; i < result.runners[0].slices_count; i++) {
+        const struct ring_slice *s = &result.runners[0].slices[i];
+        double ns = (double)(s->end_ns - s->start_ns) / (double)s->ops;
+        best = ns < best ? ns : best;
+    }
+    if (ret_best && best < *ret_best)
+        *ret_best = best;
+    exec_result_done(&result);
+    return mean;
+}
+
+static double sd_of(const double *values, uint32_t count)
+{
+    struct stats_moments m;
+    return stats_moments(values, count, &m) < 0 ? NAN : m.sd;
+}
+
+/* A/A of one allocator: rings and sequential pairs in turns, so both see the same machine. */
+static void noise_of(const char *name, double *ret_ring_sd, double *ret_pair_sd)
+{
+    const char *const names[3] = {name, name, name};
+    static struct exec_result result;
+    double ring[2 * RINGS], pair[RINGS];
+    for (uint32_t i = 0; i < RINGS; i++) {
+        ring_run(names, 3, ROTATIONS, hash_mix(17, i), &result);
+        ring[2 * i] = metric_of(&result.runners[1], METRIC_RING_LOG_RATIO);
+        ring[2 * i + 1] = metric_of(&result.runners[2], METRIC_RING_LOG_RATIO);
+        exec_result_done(&result);
+        /* The ring measured 3 x ROTATIONS slices: a pair of the same total. */
+        double a = solo_mean(name, 3 * ROTATIONS / 2, hash_mix(18, i), NULL);
+        double b = solo_mean(name, 3 * ROTATIONS / 2, hash_mix(19, i), NULL);
+        pair[i] = log(a / b);
+    }
+    *ret_ring_sd = sd_of(ring, 2 * RINGS);
+    *ret_pair_sd = sd_of(pair, RINGS);
+    char what[96];
+    struct report_value v = {.what = what, .unit = "%", .spread = "min-max"};
+    for (uint32_t i = 0; i < 2 * RINGS; i++)
+        ring[i] *= 100;
+    for (uint32_t i = 0; i < RINGS; i++)
+        pair[i] *= 100;
+    snprintf(what, sizeof what, "%s A/A, one ring (sd %.2f%%)", name, 100 * *ret_ring_sd);
+    report_spread(ring, 2 * RINGS, &v);
+    report_value(report, &v);
+    snprintf(what, sizeof what, "%s A/A, sequential pair (sd %.2f%%)", name, 100 * *ret_pair_sd);
+    report_spread(pair, RINGS, &v);
+    report_value(report, &v);
+}
+
+/* Ring ratio of `name` to the first allocator against the ratio of the best slices run alone. */
+static double bias_of(const char *name)
+{
+    const char *const names[3] = {allocators[0], allocators[0], name};
+    static struct exec_result result;
+    double ratios[SOLOS], best_reference = INFINITY, best_subject = INFINITY;
+    for (uint32_t i = 0; i < SOLOS; i++) {
+        ring_run(names, 3, ROTATIONS, hash_mix(20, i), &result);
+        ratios[i] = exp(metric_of(&result.runners[2], METRIC_RING_LOG_RATIO));
+        exec_result_done(&result);
+        (void)solo_mean(names[0], ROTATIONS, hash_mix(21, i), &best_reference);
+        (void)solo_mean(name, ROTATIONS, hash_mix(22, i), &best_subject);
+    }
+    char what[96];
+    struct report_value v = {.what = what, .unit = "x", .spread = "min-max of rings"};
+    report_spread(ratios, SOLOS, &v);
+    double solo = best_subject / best_reference;
+    snprintf(what, sizeof what, "%s / %s in rings (best solo: %.3f)", name, names[0], solo);
+    report_value(report, &v);
+    return fabs(v.median / solo - 1);
+}
+
+int main(int argc, char **argv)
+{
+    struct topo *topo;
+    struct err e = {0};
+    report = report_new("baton", argc, argv);
+    if (topo_load(NULL, &topo, &e) < 0)
+        report_fail(report, "%s", e.message);
+    start_node(topo);
+    report_say(report,
+               "%d live blocks, %d rings of 3 x %d slices of %d pairs, each beside a sequential "
+               "pair of the same total",
+               LIVE, RINGS, ROTATIONS, SLICE_OPS);
+    double worst = 0, worst_ring = 0, worst_bias = 0;
+    for (size_t i = 0; i < ALLOCATORS_COUNT; i++) {
+        double ring, pair;
+        noise_of(allocators[i], &ring, &pair);
+        worst = fmax(worst, ring / pair);
+        worst_ring = fmax(worst_ring, ring);
+    }
+    for (size_t i = 1; i < ALLOCATORS_COUNT; i++)
+        worst_bias = fmax(worst_bias, bias_of(allocators[i]));
+    report_target(report, "ring sd / sequential pair sd, worst allocator", worst, "<=", 0.3);
+    report_target(report, "ring sd of A/A in %, worst allocator", 100 * worst_ring, "<=", 3);
+    report_target(report, "ring ratio against best solo, worst difference in %", 100 * worst_bias,
+                  "<=", 10);
+    node_stop(node);
+    topo_free(topo);
+    return report_end(report);
+}
