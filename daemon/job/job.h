@@ -130,7 +130,8 @@ struct job_plan {
 
 /* What parsing and expansion must know of this host. */
 struct job_limits {
-    uint32_t cpus_max;     /* CPUs a placement may use; "max" threads */
+    uint32_t cpus_max;     /* CPUs a placement may use */
+    uint32_t cores_max;    /* physical cores of them: what "max" means */
     uint64_t memory_bytes; /* of the host */
     /* Fill subject->flags. 0, or ERR_UNKNOWN_NAME / ERR_UNAVAILABLE with a message (package to
      * install). */

@@ -79,7 +79,7 @@ static int parse_params(const json_t *json, const char *at, struct job_entry *en
     return 0;
 }
 
-/* "max": all CPUs; "powers": 1, 2, 4, … and all CPUs. */
+/* "max": every physical core; "powers": 1, 2, 4, … and every core. */
 static int threads_add(struct job_entry *entry, uint32_t threads)
 {
     for (uint32_t i = 0; i < entry->threads_count; i++)
@@ -91,17 +91,17 @@ static int threads_add(struct job_entry *entry, uint32_t threads)
     return 0;
 }
 
-static int threads_parse(const json_t *json, const char *where, uint32_t max,
+static int threads_parse(const json_t *json, const char *where, uint32_t max, uint32_t cores,
                          struct job_entry *entry, struct err *e)
 {
     const char *text = json_string_value(json);
     if (text && strcmp(text, "powers") == 0) {
-        for (uint32_t t = 1; t < max; t *= 2)
+        for (uint32_t t = 1; t < cores; t *= 2)
             (void)threads_add(entry, t);
-        return threads_add(entry, max);
+        return threads_add(entry, cores);
     }
     if (text && strcmp(text, "max") == 0)
-        return threads_add(entry, max);
+        return threads_add(entry, cores);
     if (!json_is_integer(json))
         return err_set(e, ERR_INVALID, where,
                        "threads: whole numbers, \"max\" or \"powers\" are needed");
@@ -119,16 +119,16 @@ static int parse_threads(const json_t *json, const char *at, const struct job_li
 {
     char where[160];
     snprintf(where, sizeof where, "%.120s/threads", at);
-    uint32_t max = limits->cpus_max < entry->workload->threads_max ? limits->cpus_max
-                                                                   : entry->workload->threads_max;
-    if (max > RING_THREADS_MAX)
-        max = RING_THREADS_MAX;
+    uint32_t bound = entry->workload->threads_max < RING_THREADS_MAX ? entry->workload->threads_max
+                                                                     : RING_THREADS_MAX;
+    uint32_t max = limits->cpus_max < bound ? limits->cpus_max : bound;
+    uint32_t cores = limits->cores_max < bound ? limits->cores_max : bound;
     if (!json)
         return threads_add(entry, 1);
     size_t count = 0;
     int r = list_size(json, where, &count, e);
     for (size_t i = 0; r == 0 && i < count; i++)
-        r = threads_parse(list_item(json, i), where, max, entry, e);
+        r = threads_parse(list_item(json, i), where, max, cores, entry, e);
     return r;
 }
 

@@ -187,10 +187,13 @@ void scheduler_cancel(struct scheduler *s, const char *job_uuid)
     pthread_mutex_unlock(&s->lock);
 }
 
+void scheduler_interrupt(struct scheduler *s)
+{
+    atomic_store_explicit(&s->interrupt, true, memory_order_relaxed);
+}
+
 void scheduler_stop(struct scheduler *s, bool drain)
 {
-    if (!s)
-        return;
     pthread_mutex_lock(&s->lock);
     s->stopping = true;
     if (!drain)
@@ -198,6 +201,12 @@ void scheduler_stop(struct scheduler *s, bool drain)
     pthread_cond_signal(&s->wake);
     pthread_mutex_unlock(&s->lock);
     pthread_join(s->thread, NULL);
+}
+
+void scheduler_free(struct scheduler *s)
+{
+    if (!s)
+        return;
     pthread_mutex_destroy(&s->lock);
     pthread_cond_destroy(&s->wake);
     free(s);

@@ -27,8 +27,12 @@ void scheduler_wake(struct scheduler *s);
 /* Stop the running job if it is this one (the store already says cancel_requested). Any thread. */
 void scheduler_cancel(struct scheduler *s, const char *job_uuid);
 
+/* Break the running ring off, also while scheduler_stop() drains. Any thread. */
+void scheduler_interrupt(struct scheduler *s);
+
 /* Let the running ring end (drain) or break it off, then join the thread. An interrupted job goes
  * back to queued and continues at the next start with the rings it lacks. */
 void scheduler_stop(struct scheduler *s, bool drain);
+void scheduler_free(struct scheduler *s); /* after scheduler_stop */
 
 #endif
