@@ -86,7 +86,7 @@ static int step_known(void *ctx, const struct store_step *known)
         if (s->group != known->group_idx || s->repetition != known->repetition ||
             s->position != known->position)
             continue;
-        s->done = known->accepted;
+        s->done = known->accepted || known->failed;
         s->attempts = known->attempts;
         if (s->done)
             run->seconds_before += run->plan->groups[s->group].step_seconds;

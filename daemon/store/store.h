@@ -38,6 +38,10 @@ void store_close(struct store *s);
 DEFINE_CLEANUP(struct store *, store_close)
 
 const char *store_sqlite_version(void);
+
+/* "reference", "control", "subject": the names roles have in the database and the API. */
+const char *store_role_name(enum exec_role role);
+
 /* Writable and above the low-water mark, for /readyz. */
 int store_ready(struct store *s, struct err *e);
 
@@ -89,7 +93,11 @@ void store_job_done(struct store_job *job);
 
 /* Oldest queued job → claimed. 1 and *ret, 0 when none, negative. */
 int store_job_claim(struct store *s, const char *host_key, struct store_job *ret, struct err *e);
-/* Legal transitions only (else ERR_CONFLICT); `why` may be NULL. Sets started/finished times. */
+/* Whether a job may go from one state to the other: the state machine, as data. */
+bool store_job_transition_legal(enum job_state from, enum job_state to);
+/* Legal transitions only (else ERR_CONFLICT); `why` may be NULL. Sets started/finished times.
+ * Back to queued (a drained daemon) gives the claim back, and means cancelled when that was asked
+ * for meanwhile. */
 int store_job_set_state(struct store *s, const char *uuid, enum job_state state,
                         const struct err *why, struct err *e);
 /* Idempotent. Queued → cancelled at once; claimed or running → cancel_requested. *ret_state is the
@@ -109,20 +117,26 @@ struct store_ring_new {
     enum exec_role roles[RING_RUNNERS_MAX];
 };
 /* Insert the ring if it is new and a running attempt of it, durable before anything is started.
- * ERR_CONFLICT if it already has an accepted attempt. */
+ * ERR_CONFLICT if one of its attempts is running, accepted or failed for good, if its runners were
+ * others before, or if the job is neither claimed nor running. */
 int store_attempt_begin(struct store *s, const struct store_ring_new *ring, const char *executor,
                         char ret_attempt_uuid[37], int64_t *ret_attempt_id, struct err *e);
 /* Everything of an attempt in one transaction: trials with outcome, identity (build and subject
  * rows made as needed), slices blob, values, vectors, logs; the attempt becomes accepted (or
- * discarded, with the reason) and the job's counters move. A second finish: ERR_CONFLICT. */
+ * discarded, with the reason: the step may then be attempted again) and the job's counters move:
+ * steps_done counts settled steps, steps_failed those of them with a runner that failed,
+ * steps_discarded discarded attempts. A second finish: ERR_CONFLICT. Values that are NaN or
+ * infinite are not stored. */
 int store_attempt_finish(struct store *s, int64_t attempt_id, const struct exec_request *request,
                          const struct exec_result *result, struct err *e);
-/* The attempt brought nothing: lost (retry) or failed (final). */
+/* The attempt brought nothing: lost (retry) or failed (final: the step counts as done and failed).
+ * Its runners get trials with outcome "lost" or "not_run", failure the error's name, message. */
 int store_attempt_abandon(struct store *s, int64_t attempt_id, bool lost, const struct err *why,
                           struct err *e);
 
 /* At start: running attempts → lost, claimed and running jobs → queued, or lost when claimed
- * `attempts_max` times already. Returns how many attempts were lost. */
+ * `attempts_max` times already, or cancelled when that was asked for. Returns how many attempts
+ * were lost. */
 int store_recover(struct store *s, uint32_t attempts_max, struct err *e);
 
 /* ---- summaries and series ---- */
@@ -158,11 +172,14 @@ struct store_token {
 int store_token_add(struct store *s, const char *name, const char *secret_sha256, unsigned scopes,
                     int64_t expires_us, struct err *e); /* ERR_CONFLICT: name taken */
 int store_token_revoke(struct store *s, const char *name, struct err *e);
+/* Note that a token was used now. Costs a commit: call it when last_used_us is old (a minute). */
+int store_token_used(struct store *s, int64_t token_id, struct err *e);
 
 /* ---- reading ---- */
 
 /* Take a read-only snapshot; waits at most deadline_ms for one, and queries on it are interrupted
- * (ERR_LIMIT) when the deadline passes. */
+ * (ERR_LIMIT) when the deadline passes. One thread at a time per view; a callback may ask its own
+ * view further questions. All views must be released before store_close. */
 int store_view_acquire(struct store *s, uint32_t deadline_ms, struct store_view **ret,
                        struct err *e);
 void store_view_release(struct store_view *v);
@@ -175,6 +192,7 @@ int store_view_tokens(struct store_view *v, int (*each)(void *ctx, const struct 
 
 int store_view_job(struct store_view *v, const char *uuid, struct store_job *ret, struct err *e);
 
+/* Jobs of a list come newest first and without spec_json (NULL). */
 struct store_job_filter {
     int state;                                      /* enum job_state or -1 */
     const char *project, *branch, *commit, *preset; /* NULL: any */
@@ -187,7 +205,8 @@ int store_view_jobs(struct store_view *v, const struct store_job_filter *filter,
 /* Steps that were ever attempted: for continuing a job. */
 struct store_step {
     uint32_t group_idx, repetition, position;
-    bool accepted; /* has an accepted (or accepted-as-discarded) attempt */
+    bool accepted; /* has an accepted attempt: settled */
+    bool failed;   /* has an attempt that failed for good: settled as well */
     uint32_t attempts, discards;
 };
 int store_view_steps(struct store_view *v, int64_t job_id,
@@ -210,8 +229,9 @@ struct store_trial {
     int64_t id, ring_id;
     uint32_t cell_idx, repetition, position, runner_idx, attempt;
     enum exec_role role;
-    const char *attempt_state; /* running accepted discarded lost failed */
-    const char *outcome, *failure, *message, *log, *sha256, *version, *discard_reason;
+    const char *attempt_state; /* accepted discarded lost failed */
+    const char *outcome;       /* wire_outcome_name(), or "lost", "not_run" */
+    const char *failure, *message, *log, *sha256, *version, *discard_reason;
     int exit_status, signal;
     uint32_t turns_done, turns_total, isolation;
     int64_t started_us, finished_us;
@@ -231,7 +251,8 @@ int store_view_trials(struct store_view *v, const struct store_trial_filter *fil
                       int (*each)(void *ctx, const struct store_trial *trial), void *ctx,
                       struct err *e);
 
-/* Values of accepted attempts: of one trial, or of a whole job (trial_id 0), in cell order. */
+/* Values of accepted attempts: of one trial, or of a whole job (trial_id 0), in cell order; job_id
+ * 0 with a trial_id: whatever its job. */
 struct store_value {
     int64_t trial_id;
     uint32_t cell_idx, group_idx, repetition, position, runner_idx;
@@ -242,6 +263,7 @@ struct store_value {
 int store_view_values(struct store_view *v, int64_t job_id, int64_t trial_id,
                       int (*each)(void *ctx, const struct store_value *value), void *ctx,
                       struct err *e);
+/* One call of `each`, or ERR_NOT_FOUND. */
 int store_view_vector(struct store_view *v, int64_t trial_id, enum metric_id metric,
                       int (*each)(void *ctx, const double *values, uint32_t count), void *ctx,
                       struct err *e);
@@ -262,15 +284,17 @@ struct store_result_filter {
     const char *job_uuid, *workload, *params_key, *allocator, *metric, *host_key, *project, *branch,
         *commit;                /* NULL: any */
     int threads, pages;         /* -1: any */
-    int64_t since_us, until_us; /* 0: open */
+    int64_t since_us, until_us; /* from, below; 0: open */
     int64_t before_rowid;       /* cursor; 0: newest */
     uint32_t limit;             /* 0: all, streamed */
 };
+/* Newest first. finished_us is when the summary was made. */
 int store_view_results(struct store_view *v, const struct store_result_filter *filter,
                        int (*each)(void *ctx, const struct store_result *row, int64_t rowid),
                        void *ctx, struct err *e);
 
-/* Series and their points (clustered by series and time). */
+/* Series and their points (clustered by series and time). before_rowid is the cursor over series
+ * ids; project, branch, commit, job and times select series with at least one such point. */
 struct store_series {
     int64_t id;
     const char *key, *workload, *params_key, *allocator, *options_key, *host_key, *protocol_key;
@@ -281,6 +305,8 @@ struct store_series {
 int store_view_series(struct store_view *v, const struct store_result_filter *filter,
                       int (*each)(void *ctx, const struct store_series *series), void *ctx,
                       struct err *e);
+/* Oldest first, from since_us to below until_us (0: open), at most `limit` (0: all). time_us is the
+ * commit's time when the job's labels have one, else when the job started. */
 struct store_point {
     int64_t time_us, job_id;
     double value, low, high, ratio, ratio_low, ratio_high;

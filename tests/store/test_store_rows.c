@@ -1,0 +1,695 @@
+/* Everything that goes in comes out: jobs, attempts, trials, summaries, series, builds, tokens. */
+#include "tests/store/fixture.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "daemon/base/clock.h"
+
+static struct store_view *view(struct fixture *f)
+{
+    struct store_view *v = NULL;
+    if (store_view_acquire(f->store, 10000, &v, &f->e) < 0)
+        fail_msg("store_view_acquire: %s", f->e.message);
+    return v;
+}
+
+/* ---- jobs ---- */
+
+static void job_get(struct fixture *f, unsigned n, struct store_job *ret)
+{
+    char uuid[37];
+    cleanup_(store_view_release_p) struct store_view *v = view(f);
+    fixture_uuid(n, uuid);
+    assert_int_equal(store_view_job(v, uuid, ret, &f->e), 0);
+}
+
+static void test_job_round_trip(void **state)
+{
+    struct fixture *f = *state;
+    struct store_job job, claimed;
+    int64_t before = clock_realtime_us();
+    assert_int_equal(fixture_job_add(f->store, 1, &f->e), 0);
+    job_get(f, 1, &job);
+    assert_int_equal(job.state, JOB_QUEUED);
+    assert_string_equal(job.name, "job 1");
+    assert_string_equal(job.preset, "reference");
+    assert_string_equal(job.profile, "quick");
+    assert_string_equal(job.principal, "local");
+    assert_string_equal(job.spec_json, "{\"seed\":1}");
+    assert_string_equal(job.labels.project, "p");
+    assert_string_equal(job.labels.commit, "c0ffee");
+    assert_string_equal(job.labels.parent, "beef");
+    assert_string_equal(job.labels.branch, "main");
+    assert_string_equal(job.labels.tag, "v1");
+    assert_true(job.labels.sequence == UINT64_MAX);
+    assert_true(job.created_us >= before && job.started_us == 0 && job.finished_us == 0);
+    assert_int_equal(job.cells_count, FIXTURE_CELLS);
+    assert_int_equal(job.steps_total, 4);
+    assert_int_equal(job.attempts, 0);
+    assert_string_equal(job.host_key, "");
+    store_job_done(&job);
+
+    assert_int_equal(store_job_claim(f->store, FIXTURE_HOST, &claimed, &f->e), 1);
+    assert_int_equal(claimed.state, JOB_CLAIMED);
+    assert_int_equal(claimed.attempts, 1);
+    assert_string_equal(claimed.host_key, FIXTURE_HOST);
+    assert_string_equal(claimed.spec_json, "{\"seed\":1}");
+    store_job_done(&claimed);
+    assert_int_equal(store_job_claim(f->store, FIXTURE_HOST, &claimed, &f->e), 0);
+}
+
+static void test_claim_takes_the_oldest(void **state)
+{
+    struct fixture *f = *state;
+    for (unsigned n = 3; n > 0; n--)
+        assert_int_equal(fixture_job_add(f->store, n, &f->e), 0);
+    for (unsigned n = 3; n > 0; n--) {
+        struct store_job job;
+        char uuid[37];
+        fixture_uuid(n, uuid);
+        assert_int_equal(store_job_claim(f->store, FIXTURE_HOST, &job, &f->e), 1);
+        assert_string_equal(job.uuid, uuid);
+        store_job_done(&job);
+    }
+}
+
+static void test_job_unknown(void **state)
+{
+    struct fixture *f = *state;
+    struct store_job job;
+    enum job_state state_after;
+    cleanup_(store_view_release_p) struct store_view *v = view(f);
+    assert_int_equal(store_view_job(v, "nothing", &job, &f->e), -ENOENT);
+    assert_int_equal(f->e.code, ERR_NOT_FOUND);
+    assert_int_equal(store_job_set_state(f->store, "nothing", JOB_RUNNING, NULL, &f->e), -ENOENT);
+    assert_int_equal(store_job_cancel(f->store, "nothing", &state_after, &f->e), -ENOENT);
+}
+
+static void test_job_same_uuid_twice(void **state)
+{
+    struct fixture *f = *state;
+    struct store_stats stats;
+    assert_int_equal(fixture_job_add(f->store, 1, &f->e), 0);
+    assert_true(fixture_job_add(f->store, 1, &f->e) < 0);
+    assert_int_equal(store_stats(f->store, &stats, &f->e), 0);
+    assert_int_equal(stats.jobs_by_state[JOB_QUEUED], 1);
+}
+
+/* ---- filters and cursors ---- */
+
+struct job_list {
+    unsigned count, stop_after;
+    char uuids[64][37];
+    int64_t last_id;
+};
+
+static int job_collect(void *ctx, const struct store_job *job)
+{
+    struct job_list *list = ctx;
+    assert_null(job->spec_json);
+    assert_true(list->count == 0 || job->id < list->last_id);
+    list->last_id = job->id;
+    memcpy(list->uuids[list->count++], job->uuid, 37);
+    return list->stop_after && list->count == list->stop_after ? 42 : 0;
+}
+
+static void labelled_job(struct fixture *f, unsigned n, const char *project, const char *branch,
+                         const char *commit, const char *preset)
+{
+    struct job_labels labels = {0};
+    struct store_job_new job;
+    char uuid[37];
+    bool replayed;
+    fixture_job(n, &job);
+    snprintf(labels.project, sizeof labels.project, "%s", project);
+    snprintf(labels.branch, sizeof labels.branch, "%s", branch);
+    snprintf(labels.commit, sizeof labels.commit, "%s", commit);
+    job.labels = &labels;
+    job.preset = preset;
+    assert_int_equal(store_job_add(f->store, &job, uuid, &replayed, &f->e), 0);
+    assert_false(replayed);
+}
+
+static void test_job_filters(void **state)
+{
+    struct fixture *f = *state;
+    labelled_job(f, 1, "a", "main", "c1", "reference");
+    labelled_job(f, 2, "a", "dev", "c2", "fits");
+    labelled_job(f, 3, "b", "main", "c1", "");
+    labelled_job(f, 4, "", "", "", "reference");
+    struct store_job claimed;
+    assert_int_equal(store_job_claim(f->store, FIXTURE_HOST, &claimed, &f->e), 1);
+    store_job_done(&claimed);
+    static const struct {
+        struct store_job_filter filter;
+        unsigned want[5]; /* 0 ends */
+    } cases[] = {
+        {{.state = -1}, {4, 3, 2, 1}},
+        {{.state = -1, .limit = 2}, {4, 3}},
+        {{.state = JOB_QUEUED}, {4, 3, 2}},
+        {{.state = JOB_CLAIMED}, {1}},
+        {{.state = JOB_LOST}, {0}},
+        {{.state = -1, .project = "a"}, {2, 1}},
+        {{.state = -1, .project = "a", .branch = "main"}, {1}},
+        {{.state = -1, .branch = "main"}, {3, 1}},
+        {{.state = -1, .commit = "c1"}, {3, 1}},
+        {{.state = -1, .preset = "reference"}, {4, 1}},
+        {{.state = JOB_QUEUED, .preset = "reference"}, {4}},
+        {{.state = -1, .project = "' OR 1=1 --"}, {0}},
+        {{.state = -1, .project = "A"}, {0}},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct job_list list = {0};
+        cleanup_(store_view_release_p) struct store_view *v = view(f);
+        assert_int_equal(store_view_jobs(v, &cases[i].filter, job_collect, &list, &f->e), 0);
+        unsigned n = 0;
+        for (; cases[i].want[n]; n++) {
+            char uuid[37];
+            fixture_uuid(cases[i].want[n], uuid);
+            assert_true(n < list.count);
+            assert_string_equal(list.uuids[n], uuid);
+        }
+        assert_int_equal(list.count, n);
+    }
+}
+
+static void test_job_cursor(void **state)
+{
+    struct fixture *f = *state;
+    for (unsigned n = 1; n <= 11; n++)
+        assert_int_equal(fixture_job_add(f->store, n, &f->e), 0);
+    struct job_list all = {0};
+    struct store_job_filter filter = {.state = -1, .limit = 4};
+    for (unsigned page = 0; page < 3; page++) {
+        cleanup_(store_view_release_p) struct store_view *v = view(f);
+        assert_int_equal(store_view_jobs(v, &filter, job_collect, &all, &f->e), 0);
+        filter.before_id = all.last_id;
+        /* What comes in between two pages does not shift them. */
+        assert_int_equal(fixture_job_add(f->store, 100 + page, &f->e), 0);
+    }
+    assert_int_equal(all.count, 11);
+    cleanup_(store_view_release_p) struct store_view *v = view(f);
+    assert_int_equal(store_view_jobs(v, &filter, job_collect, &all, &f->e), 0);
+    assert_int_equal(all.count, 11);
+}
+
+static void test_callback_ends_the_query(void **state)
+{
+    struct fixture *f = *state;
+    for (unsigned n = 1; n <= 5; n++)
+        assert_int_equal(fixture_job_add(f->store, n, &f->e), 0);
+    struct store_job_filter filter = {.state = -1};
+    cleanup_(store_view_release_p) struct store_view *v = view(f);
+    for (int i = 0; i < 2; i++) { /* the view is as good as new afterwards */
+        struct job_list list = {.stop_after = 2};
+        assert_int_equal(store_view_jobs(v, &filter, job_collect, &list, &f->e), 42);
+        assert_int_equal(list.count, 2);
+    }
+}
+
+/* ---- idempotency ---- */
+
+static int add_with_key(struct fixture *f, unsigned n, const char *principal, const char *key,
+                        const char *body, char ret_uuid[37], bool *ret_replayed)
+{
+    struct store_job_new job;
+    fixture_job(n, &job);
+    job.principal = principal;
+    job.idempotency_key = key;
+    job.body_sha256 = body;
+    return store_job_add(f->store, &job, ret_uuid, ret_replayed, &f->e);
+}
+
+static void test_idempotency(void **state)
+{
+    struct fixture *f = *state;
+    char first[37], uuid[37];
+    bool replayed;
+    assert_int_equal(add_with_key(f, 1, "local", "k", "body", first, &replayed), 0);
+    assert_false(replayed);
+    assert_int_equal(add_with_key(f, 2, "local", "k", "body", uuid, &replayed), 0);
+    assert_true(replayed);
+    assert_string_equal(uuid, first);
+    assert_int_equal(add_with_key(f, 3, "local", "k", "other", uuid, &replayed), -EINVAL);
+    assert_int_equal(f->e.code, ERR_INVALID);
+    assert_string_equal(f->e.field, "Idempotency-Key");
+    assert_int_equal(add_with_key(f, 4, "somebody", "k", "other", uuid, &replayed), 0);
+    assert_false(replayed);
+    assert_int_equal(add_with_key(f, 5, "local", "K", "body", uuid, &replayed), 0);
+    assert_false(replayed);
+    fixture_close(f);
+    fixture_open(f);
+    assert_int_equal(add_with_key(f, 6, "local", "k", "body", uuid, &replayed), 0);
+    assert_true(replayed);
+    assert_string_equal(uuid, first);
+}
+
+/* ---- attempts and trials ---- */
+
+struct trial_list {
+    unsigned count;
+    struct store_trial trials[16];
+    struct ring_slice slices[16][FIXTURE_SLICES];
+    char outcome[16][16], failure[16][32], message[16][256], sha256[16][65], version[16][64];
+    char attempt_state[16][16], discard_reason[16][96];
+};
+
+static int trial_collect(void *ctx, const struct store_trial *t)
+{
+    struct trial_list *list = ctx;
+    unsigned i = list->count++;
+    list->trials[i] = *t;
+    snprintf(list->outcome[i], sizeof list->outcome[i], "%s", t->outcome);
+    snprintf(list->failure[i], sizeof list->failure[i], "%s", t->failure);
+    snprintf(list->message[i], sizeof list->message[i], "%s", t->message);
+    snprintf(list->sha256[i], sizeof list->sha256[i], "%s", t->sha256);
+    snprintf(list->version[i], sizeof list->version[i], "%s", t->version);
+    snprintf(list->attempt_state[i], sizeof list->attempt_state[i], "%s", t->attempt_state);
+    snprintf(list->discard_reason[i], sizeof list->discard_reason[i], "%s", t->discard_reason);
+    if (t->slices)
+        memcpy(list->slices[i], t->slices, t->slices_count * sizeof *t->slices);
+    return 0;
+}
+
+static void trials_get(struct fixture *f, struct store_trial_filter filter, struct trial_list *list)
+{
+    cleanup_(store_view_release_p) struct store_view *v = view(f);
+    *list = (struct trial_list){0};
+    if (store_view_trials(v, &filter, trial_collect, list, &f->e) != 0)
+        fail_msg("store_view_trials: %s", f->e.message);
+}
+
+static int64_t attempt(struct fixture *f, int64_t job_id, uint32_t repetition)
+{
+    struct store_ring_new ring = fixture_ring(job_id, repetition);
+    int64_t id = 0;
+    char uuid[37];
+    if (store_attempt_begin(f->store, &ring, "local", uuid, &id, &f->e) < 0)
+        fail_msg("store_attempt_begin: %s", f->e.message);
+    assert_int_equal(strlen(uuid), 36);
+    return id;
+}
+
+static void test_trial_round_trip(void **state)
+{
+    struct fixture *f = *state;
+    struct exec_request request;
+    struct exec_result result;
+    struct trial_list list;
+    int64_t job_id = fixture_job_running(f, 1);
+    int64_t id = attempt(f, job_id, 0);
+    fixture_result(5, &request, &result);
+    assert_int_equal(store_attempt_finish(f->store, id, &request, &result, &f->e), 0);
+    trials_get(f, (struct store_trial_filter){job_id, -1, true, 0, 0}, &list);
+    assert_int_equal(list.count, 3);
+    for (unsigned i = 0; i < 3; i++) {
+        const struct store_trial *t = &list.trials[i];
+        const struct exec_runner_result *r = &result.runners[i];
+        assert_int_equal(t->runner_idx, i);
+        assert_int_equal(t->cell_idx, i == 2);
+        assert_int_equal(t->role, i == 0 ? ROLE_REFERENCE : i == 1 ? ROLE_CONTROL : ROLE_SUBJECT);
+        assert_int_equal(t->attempt, 1);
+        assert_string_equal(list.attempt_state[i], "accepted");
+        assert_string_equal(list.outcome[i], "ok");
+        assert_string_equal(list.sha256[i], r->sha256);
+        assert_string_equal(list.version[i], r->version);
+        assert_int_equal(t->turns_done, 20);
+        assert_int_equal(t->isolation, r->isolation);
+        assert_int_equal(t->started_us, result.started_us);
+        assert_int_equal(t->finished_us, result.finished_us);
+        assert_true(t->steal_ratio == 0.001 && isnan(t->psi_cpu_ratio));
+        assert_true(t->housekeeping);
+        assert_int_equal(t->slices_count, FIXTURE_SLICES);
+        assert_memory_equal(list.slices[i], r->slices, sizeof list.slices[i]);
+    }
+    trials_get(f, (struct store_trial_filter){job_id, 1, false, 0, 0}, &list);
+    assert_int_equal(list.count, 1);
+    assert_null(list.trials[0].slices);
+    trials_get(f, (struct store_trial_filter){job_id, -1, false, 0, 2}, &list);
+    assert_int_equal(list.count, 2);
+    trials_get(f, (struct store_trial_filter){job_id, -1, false, list.trials[1].id, 2}, &list);
+    assert_int_equal(list.count, 1);
+    trials_get(f, (struct store_trial_filter){job_id, 77, false, 0, 0}, &list);
+    assert_int_equal(list.count, 0);
+}
+
+static int value_collect(void *ctx, const struct store_value *value)
+{
+    double(*sums)[2] = ctx;
+    if (value->metric == METRIC_PAIRS_PER_S)
+        sums[value->runner_idx][0] += value->value;
+    else if (value->metric == METRIC_HEAP_BYTES)
+        sums[value->runner_idx][1] += value->value;
+    else
+        fail_msg("metric %d was not stored as a value", value->metric);
+    return 0;
+}
+
+static int vector_check(void *ctx, const double *values, uint32_t count)
+{
+    (void)ctx;
+    assert_int_equal(count, 3);
+    assert_true(values[0] == 1.5 && isinf(values[1]) && values[2] == 5);
+    return 7;
+}
+
+static void test_values_and_vectors(void **state)
+{
+    struct fixture *f = *state;
+    struct exec_request request;
+    struct exec_result result;
+    struct trial_list list;
+    int64_t job_id = fixture_job_running(f, 1);
+    int64_t id = attempt(f, job_id, 0);
+    fixture_result(5, &request, &result);
+    assert_int_equal(store_attempt_finish(f->store, id, &request, &result, &f->e), 0);
+    trials_get(f, (struct store_trial_filter){job_id, -1, false, 0, 0}, &list);
+    double sums[3][2] = {{0}}, one[3][2] = {{0}};
+    cleanup_(store_view_release_p) struct store_view *v = view(f);
+    assert_int_equal(store_view_values(v, job_id, 0, value_collect, sums, &f->e), 0);
+    for (unsigned i = 0; i < 3; i++)
+        assert_true(sums[i][0] == 1e6 + 5 + 0.25 * i && sums[i][1] == 4096.0 * (i + 1));
+    assert_int_equal(store_view_values(v, 0, list.trials[2].id, value_collect, one, &f->e), 0);
+    assert_true(one[0][0] == 0 && one[2][0] == sums[2][0]);
+    assert_int_equal(
+        store_view_vector(v, list.trials[0].id, METRIC_FORK_NS, vector_check, NULL, &f->e), 7);
+    assert_int_equal(
+        store_view_vector(v, list.trials[0].id, METRIC_HEAP_BYTES, vector_check, NULL, &f->e),
+        -ENOENT);
+}
+
+struct cell_list {
+    unsigned ok[FIXTURE_CELLS], failed[FIXTURE_CELLS], discarded[FIXTURE_CELLS];
+    char last_failure[FIXTURE_CELLS][512];
+};
+
+static int cell_collect(void *ctx, const struct store_cell *cell)
+{
+    static const char *const allocators[] = {"glibc", "jemalloc", "mimalloc"};
+    struct cell_list *list = ctx;
+    assert_true(cell->idx < FIXTURE_CELLS);
+    assert_string_equal(cell->allocator, allocators[cell->idx]);
+    assert_string_equal(cell->options_key, cell->idx == 1 ? "thp-off" : "");
+    assert_int_equal(cell->pages, cell->idx == 2 ? PAGES_THP : PAGES_4K);
+    assert_int_equal(cell->group_idx, cell->idx == 2);
+    assert_int_equal(cell->role, cell->idx == 0 ? ROLE_REFERENCE : ROLE_SUBJECT);
+    list->ok[cell->idx] = cell->trials_ok;
+    list->failed[cell->idx] = cell->trials_failed;
+    list->discarded[cell->idx] = cell->trials_discarded;
+    snprintf(list->last_failure[cell->idx], 512, "%s", cell->last_failure);
+    return 0;
+}
+
+static void cells_get(struct fixture *f, int64_t job_id, struct cell_list *list)
+{
+    cleanup_(store_view_release_p) struct store_view *v = view(f);
+    *list = (struct cell_list){0};
+    assert_int_equal(store_view_cells(v, job_id, cell_collect, list, &f->e), 0);
+}
+
+/* A crash, a discard and a good retry: counters of job and cells, texts, never merged. */
+static void test_failures_are_told(void **state)
+{
+    struct fixture *f = *state;
+    struct exec_request request;
+    struct exec_result result;
+    struct trial_list list;
+    struct cell_list cells;
+    struct store_job job;
+    int64_t job_id = fixture_job_running(f, 1);
+
+    int64_t id = attempt(f, job_id, 0);
+    fixture_result(1, &request, &result);
+    result.runners[2].outcome = OUTCOME_CRASHED;
+    result.runners[2].signal = 11;
+    result.runners[2].exit_status = -1;
+    result.runners[2].turns_done = 7;
+    result.runners[2].sha256[0] = '\0';
+    result.runners[2].slices_count = 0;
+    snprintf(result.runners[2].message, sizeof result.runners[2].message, "in free()");
+    assert_int_equal(store_attempt_finish(f->store, id, &request, &result, &f->e), 0);
+
+    id = attempt(f, job_id, 1);
+    fixture_result(2, &request, &result);
+    result.discard = true;
+    snprintf(result.discard_reason, sizeof result.discard_reason, "steal 4%%");
+    assert_int_equal(store_attempt_finish(f->store, id, &request, &result, &f->e), 0);
+    id = attempt(f, job_id, 1);
+    fixture_result(3, &request, &result);
+    assert_int_equal(store_attempt_finish(f->store, id, &request, &result, &f->e), 0);
+
+    job_get(f, 1, &job);
+    assert_int_equal(job.steps_done, 2);
+    assert_int_equal(job.steps_failed, 1);
+    assert_int_equal(job.steps_discarded, 1);
+    store_job_done(&job);
+    cells_get(f, job_id, &cells);
+    assert_int_equal(cells.ok[0], 4); /* reference and control of two rings */
+    assert_int_equal(cells.discarded[0], 2);
+    assert_int_equal(cells.ok[1], 1);
+    assert_int_equal(cells.failed[1], 1);
+    assert_int_equal(cells.discarded[1], 1);
+    assert_string_equal(cells.last_failure[0], "");
+    assert_string_equal(cells.last_failure[1], "crashed: signal 11 after 7 of 20 turns: in free()");
+    trials_get(f, (struct store_trial_filter){job_id, -1, true, 0, 0}, &list);
+    assert_int_equal(list.count, 9);
+    assert_string_equal(list.outcome[2], "crashed");
+    assert_string_equal(list.sha256[2], "");
+    assert_int_equal(list.trials[2].slices_count, 0);
+    assert_string_equal(list.attempt_state[3], "discarded");
+    assert_string_equal(list.discard_reason[3], "steal 4%");
+    assert_int_equal(list.trials[6].attempt, 2);
+    double sums[3][2] = {{0}};
+    cleanup_(store_view_release_p) struct store_view *v = view(f);
+    assert_int_equal(store_view_values(v, job_id, 0, value_collect, sums, &f->e), 0);
+    assert_true(sums[0][0] == 1e6 + 1 + 1e6 + 3); /* the discarded attempt's is not there */
+}
+
+struct attempt_case {
+    const char *what;
+    void (*prepare)(struct fixture *f, int64_t job_id, struct store_ring_new *ring);
+    int result;
+};
+
+static void prepare_running(struct fixture *f, int64_t job_id, struct store_ring_new *ring)
+{
+    (void)ring;
+    (void)attempt(f, job_id, 0);
+}
+
+static void prepare_accepted(struct fixture *f, int64_t job_id, struct store_ring_new *ring)
+{
+    (void)ring;
+    struct exec_request request;
+    struct exec_result result;
+    int64_t id = attempt(f, job_id, 0);
+    fixture_result(1, &request, &result);
+    assert_int_equal(store_attempt_finish(f->store, id, &request, &result, &f->e), 0);
+}
+
+static void prepare_failed(struct fixture *f, int64_t job_id, struct store_ring_new *ring)
+{
+    (void)ring;
+    struct err why = {.code = ERR_UNAVAILABLE, .message = "no such library"};
+    int64_t id = attempt(f, job_id, 0);
+    assert_int_equal(store_attempt_abandon(f->store, id, false, &why, &f->e), 0);
+}
+
+static void prepare_lost(struct fixture *f, int64_t job_id, struct store_ring_new *ring)
+{
+    (void)ring;
+    int64_t id = attempt(f, job_id, 0);
+    assert_int_equal(store_attempt_abandon(f->store, id, true, NULL, &f->e), 0);
+}
+
+static void prepare_other_runners(struct fixture *f, int64_t job_id, struct store_ring_new *ring)
+{
+    prepare_lost(f, job_id, ring);
+    ring->cells[2] = 2;
+}
+
+static void prepare_fewer_runners(struct fixture *f, int64_t job_id, struct store_ring_new *ring)
+{
+    prepare_lost(f, job_id, ring);
+    ring->cells_count = 2;
+}
+
+static void prepare_no_such_cell(struct fixture *f, int64_t job_id, struct store_ring_new *ring)
+{
+    (void)f;
+    (void)job_id;
+    ring->cells[1] = 99;
+}
+
+static void prepare_no_such_job(struct fixture *f, int64_t job_id, struct store_ring_new *ring)
+{
+    (void)f;
+    ring->job_id = job_id + 1000;
+}
+
+static void prepare_job_over(struct fixture *f, int64_t job_id, struct store_ring_new *ring)
+{
+    (void)job_id;
+    (void)ring;
+    char uuid[37];
+    fixture_uuid(1, uuid);
+    assert_int_equal(store_job_set_state(f->store, uuid, JOB_SUCCEEDED, NULL, &f->e), 0);
+}
+
+static void test_attempt_begin_cases(void **state)
+{
+    static const struct attempt_case cases[] = {
+        {"while one runs", prepare_running, -EBUSY},
+        {"after acceptance", prepare_accepted, -EBUSY},
+        {"after a final failure", prepare_failed, -EBUSY},
+        {"after a loss", prepare_lost, 0},
+        {"with other runners", prepare_other_runners, -EBUSY},
+        {"with fewer runners", prepare_fewer_runners, -EBUSY},
+        {"of a cell that is not there", prepare_no_such_cell, -EINVAL},
+        {"of a job that is not there", prepare_no_such_job, -ENOENT},
+        {"of a job that is over", prepare_job_over, -EBUSY},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        void *fresh;
+        fixture_setup(&fresh);
+        struct fixture *f = fresh;
+        int64_t job_id = fixture_job_running(f, 1), id = -1;
+        struct store_ring_new ring = fixture_ring(job_id, 0);
+        char uuid[37];
+        cases[i].prepare(f, job_id, &ring);
+        int r = store_attempt_begin(f->store, &ring, "local", uuid, &id, &f->e);
+        if (r != cases[i].result)
+            fail_msg("begin %s: %d (%s)", cases[i].what, r, f->e.message);
+        assert_true((r == 0) == (id != -1));
+        fixture_teardown(&fresh);
+    }
+}
+
+/* An attempt ends once. What comes later changes nothing, whatever it is. */
+static void test_attempt_ends_once(void **state)
+{
+    struct fixture *f = *state;
+    struct exec_request request;
+    struct exec_result result;
+    int64_t job_id = fixture_job_running(f, 1), ids[4];
+    struct err why = {.code = ERR_UNAVAILABLE, .message = "gone"};
+    fixture_result(1, &request, &result);
+    for (uint32_t i = 0; i < 4; i++)
+        ids[i] = attempt(f, job_id, i);
+    assert_int_equal(store_attempt_finish(f->store, ids[0], &request, &result, &f->e), 0);
+    result.discard = true;
+    assert_int_equal(store_attempt_finish(f->store, ids[1], &request, &result, &f->e), 0);
+    result.discard = false;
+    assert_int_equal(store_attempt_abandon(f->store, ids[2], true, &why, &f->e), 0);
+    assert_int_equal(store_attempt_abandon(f->store, ids[3], false, &why, &f->e), 0);
+    struct trial_list before, after;
+    trials_get(f, (struct store_trial_filter){job_id, -1, true, 0, 0}, &before);
+    for (unsigned i = 0; i < 4; i++) {
+        assert_int_equal(store_attempt_finish(f->store, ids[i], &request, &result, &f->e), -EBUSY);
+        assert_int_equal(f->e.code, ERR_CONFLICT);
+        assert_int_equal(store_attempt_abandon(f->store, ids[i], i % 2, &why, &f->e), -EBUSY);
+    }
+    assert_int_equal(store_attempt_finish(f->store, 12345, &request, &result, &f->e), -ENOENT);
+    assert_int_equal(store_attempt_abandon(f->store, 12345, true, &why, &f->e), -ENOENT);
+    trials_get(f, (struct store_trial_filter){job_id, -1, true, 0, 0}, &after);
+    assert_int_equal(before.count, 12);
+    assert_int_equal(after.count, 12);
+    assert_string_equal(after.outcome[6], "lost");
+    assert_string_equal(after.outcome[9], "not_run");
+    assert_string_equal(after.failure[9], "unavailable");
+    assert_string_equal(after.message[9], "gone");
+    struct cell_list cells;
+    cells_get(f, job_id, &cells);
+    assert_string_equal(cells.last_failure[1], "not_run: unavailable: gone");
+    assert_int_equal(cells.failed[1], 1);
+    struct store_job job;
+    job_get(f, 1, &job);
+    assert_int_equal(job.steps_done, 2);
+    assert_int_equal(job.steps_failed, 1);
+    assert_int_equal(job.steps_discarded, 1);
+    store_job_done(&job);
+}
+
+static void test_finish_with_wrong_runners(void **state)
+{
+    struct fixture *f = *state;
+    struct exec_request request;
+    struct exec_result result;
+    struct trial_list list;
+    int64_t job_id = fixture_job_running(f, 1), id = attempt(f, job_id, 0);
+    fixture_result(1, &request, &result);
+    result.runners_count = 2;
+    assert_int_equal(store_attempt_finish(f->store, id, &request, &result, &f->e), -EINVAL);
+    result.runners_count = 3;
+    result.runners[2].metrics[0].metric = METRIC_COUNT_;
+    assert_true(store_attempt_finish(f->store, id, &request, &result, &f->e) < 0);
+    trials_get(f, (struct store_trial_filter){job_id, -1, true, 0, 0}, &list);
+    assert_int_equal(list.count, 0); /* not half of it either */
+    result.runners[2].metrics[0].metric = METRIC_PAIRS_PER_S;
+    assert_int_equal(store_attempt_finish(f->store, id, &request, &result, &f->e), 0);
+}
+
+struct step_list {
+    unsigned count;
+    struct store_step steps[8];
+};
+
+static int step_collect(void *ctx, const struct store_step *step)
+{
+    struct step_list *list = ctx;
+    list->steps[list->count++] = *step;
+    return 0;
+}
+
+static void test_steps(void **state)
+{
+    struct fixture *f = *state;
+    struct exec_request request;
+    struct exec_result result;
+    struct step_list list = {0};
+    int64_t job_id = fixture_job_running(f, 1);
+    fixture_result(1, &request, &result);
+    result.discard = true;
+    assert_int_equal(
+        store_attempt_finish(f->store, attempt(f, job_id, 2), &request, &result, &f->e), 0);
+    (void)attempt(f, job_id, 2);
+    result.discard = false;
+    assert_int_equal(
+        store_attempt_finish(f->store, attempt(f, job_id, 1), &request, &result, &f->e), 0);
+    assert_int_equal(store_attempt_abandon(f->store, attempt(f, job_id, 0), false, NULL, &f->e), 0);
+    cleanup_(store_view_release_p) struct store_view *v = view(f);
+    assert_int_equal(store_view_steps(v, job_id, step_collect, &list, &f->e), 0);
+    assert_int_equal(list.count, 3);
+    assert_true(!list.steps[0].accepted && list.steps[0].failed && list.steps[0].attempts == 1);
+    assert_true(list.steps[1].accepted && !list.steps[1].failed && list.steps[1].discards == 0);
+    assert_true(!list.steps[2].accepted && !list.steps[2].failed && list.steps[2].attempts == 2 &&
+                list.steps[2].discards == 1 && list.steps[2].repetition == 2);
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
+    const struct CMUnitTest tests[] = {
+        TEST(test_job_round_trip),
+        TEST(test_claim_takes_the_oldest),
+        TEST(test_job_unknown),
+        TEST(test_job_same_uuid_twice),
+        TEST(test_job_filters),
+        TEST(test_job_cursor),
+        TEST(test_callback_ends_the_query),
+        TEST(test_idempotency),
+        TEST(test_trial_round_trip),
+        TEST(test_values_and_vectors),
+        TEST(test_failures_are_told),
+        cmocka_unit_test(test_attempt_begin_cases),
+        TEST(test_attempt_ends_once),
+        TEST(test_finish_with_wrong_runners),
+        TEST(test_steps),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
