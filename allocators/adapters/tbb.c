@@ -10,9 +10,10 @@ static int tbb_purge(void *dl)
     command_fn *command = (command_fn *)adapter_lookup(dl, "scalable_allocation_command");
     if (!command)
         return -ENOSYS;
-    /* 0 is TBBMALLOC_CLEAN_ALL_BUFFERS; it returns 0 (done) or 3 (nothing there to clean). */
+    /* 0 is TBBMALLOC_CLEAN_ALL_BUFFERS; it returns 0 (done) or 4 (no effect: nothing
+     * there to clean). */
     int r = command(0, NULL);
-    return r == 0 || r == 3 ? 0 : -EIO;
+    return r == 0 || r == 4 ? 0 : -EIO;
 }
 
 const struct adapter adapter_tbb = {.name = "tbb", .purge = tbb_purge};
