@@ -58,6 +58,9 @@ struct workload {
     bool build_in_parts; /* build() does share trial->part of trial->parts, once per BUILD turn;
                             otherwise it is called once, in the first of them */
 
+    bool checks_pages; /* proves its page mode itself, before it measures: what it does afterwards
+                          may undo it (copy on write splits huge pages) */
+
     uint64_t slice_ops; /* STEADY: default operations of one slice and thread, about 0.3 ms */
 
     /* Pure figures for planning, called by the daemon. Bytes of heap one runner will hold at its

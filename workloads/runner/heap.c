@@ -139,7 +139,7 @@ int heap_check_pages(struct runner *r)
     const bool no_heap = r->subject->flags & RING_SUBJECT_NULL;
     char smaps[4096];
     uint64_t thp = 0, hugetlb = 0;
-    if (r->trial.workload->axis != AXIS_ALLOCATOR || no_heap)
+    if (r->trial.workload->axis != AXIS_ALLOCATOR || r->trial.workload->checks_pages || no_heap)
         return 0;
     if (io_read_file(AT_FDCWD, "/proc/self/smaps_rollup", smaps, sizeof smaps) < 0 ||
         proc_field(smaps, "AnonHugePages", &thp) < 0 || heap_hugetlb(smaps, &hugetlb) < 0)

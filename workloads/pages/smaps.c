@@ -1,0 +1,104 @@
+#include "workloads/pages/smaps.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "daemon/base/cleanup.h"
+
+/* Lines through a buffer on the stack: stdio would take memory from malloc. */
+struct line_reader {
+    int fd;
+    size_t used, count;
+    char buf[4096];
+};
+
+/* Next line without its end, cut to `size`. 1, 0 at the end, -errno. */
+static int line_next(struct line_reader *l, char *line, size_t size)
+{
+    size_t n = 0;
+    for (;;) {
+        if (l->used == l->count) {
+            ssize_t got = read(l->fd, l->buf, sizeof l->buf);
+            if (got < 0 && errno == EINTR)
+                continue;
+            if (got < 0)
+                return -errno;
+            l->used = 0;
+            l->count = (size_t)got;
+            if (got == 0) {
+                line[n] = '\0';
+                return n > 0;
+            }
+        }
+        char c = l->buf[l->used++];
+        if (c == '\n') {
+            line[n] = '\0';
+            return 1;
+        }
+        if (n + 1 < size)
+            line[n++] = c;
+    }
+}
+
+/* "Field:   123 kB" of one mapping. */
+static void take_field(const char *line, struct smaps_sum *sum)
+{
+    static const struct {
+        const char *name;
+        size_t offset;
+    } fields[] = {
+        {"Rss:", offsetof(struct smaps_sum, rss_bytes)},
+        {"AnonHugePages:", offsetof(struct smaps_sum, anon_huge_bytes)},
+        {"Private_Hugetlb:", offsetof(struct smaps_sum, hugetlb_bytes)},
+        {"Shared_Hugetlb:", offsetof(struct smaps_sum, hugetlb_bytes)},
+    };
+    char name[32];
+    unsigned long long kib;
+    if (sscanf(line, "%31s %llu kB", name, &kib) != 2)
+        return;
+    for (size_t i = 0; i < sizeof fields / sizeof fields[0]; i++)
+        if (strcmp(name, fields[i].name) == 0)
+            *(uint64_t *)((char *)sum + fields[i].offset) += kib * 1024;
+    if (strcmp(name, "KernelPageSize:") == 0 &&
+        (sum->kernel_page_bytes == 0 || kib * 1024 < sum->kernel_page_bytes))
+        sum->kernel_page_bytes = kib * 1024;
+}
+
+int smaps_range_fd(int fd, uint64_t base, uint64_t bytes, struct smaps_sum *ret)
+{
+    struct line_reader reader = {.fd = fd};
+    struct smaps_sum sum = {0};
+    bool inside = false, any = false;
+    char line[256];
+    int r;
+    while ((r = line_next(&reader, line, sizeof line)) > 0) {
+        unsigned long start, end;
+        /* A header is "7f00-7f10 rw-p ..."; no field's name holds a '-' after hex digits. */
+        if (sscanf(line, "%lx-%lx %*4s", &start, &end) == 2) {
+            any = true;
+            inside = start < base + bytes && end > base;
+            sum.mapped_bytes += inside ? end - start : 0;
+        } else if (inside) {
+            take_field(line, &sum);
+        }
+    }
+    if (r < 0)
+        return r;
+    if (!any)
+        return -EPROTO;
+    if (sum.mapped_bytes == 0)
+        return -ENOENT;
+    *ret = sum;
+    return 0;
+}
+
+int smaps_range(const void *base, uint64_t bytes, struct smaps_sum *ret)
+{
+    cleanup_(close_p) int fd = open("/proc/self/smaps", O_RDONLY | O_CLOEXEC);
+    return fd < 0 ? -errno : smaps_range_fd(fd, (uintptr_t)base, bytes, ret);
+}
