@@ -220,14 +220,17 @@ static int step_store(struct run *run, int64_t attempt_id, const struct exec_req
 
 enum step_end { STEP_DONE, STEP_AGAIN, STEP_UNFINISHED };
 
+/* The subject is what made this step differ from others, so it is the one not tried again; the
+ * control of the ring gets the reason too, in case it never has a result of its own. */
 static void step_hopeless(struct run *run, const struct store_ring_new *ring, const struct err *why)
 {
-    uint32_t cell = ring->cells[ring->cells_count - 1];
-    run->hopeless[cell] = why->code == ERR_UNAVAILABLE;
-    run->failures[cell] = RUN_FAILURES_MAX;
+    uint32_t subject = ring->cells[ring->cells_count - 1];
+    run->hopeless[subject] = why->code == ERR_UNAVAILABLE;
+    run->failures[subject] = RUN_FAILURES_MAX;
     run->steps_failed++;
-    snprintf(run->reasons[cell], sizeof run->reasons[cell], "%s: %.130s", err_code_name(why->code),
-             why->message);
+    for (uint32_t i = 0; i < ring->cells_count; i++)
+        snprintf(run->reasons[ring->cells[i]], sizeof run->reasons[0], "%s: %.130s",
+                 err_code_name(why->code), why->message);
 }
 
 /* What to do when an attempt brought nothing. */

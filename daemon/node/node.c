@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -401,6 +402,19 @@ static int node_ready(struct node *n, struct launch *x, struct err *e)
     }
 }
 
+/* A SIGKILL that neither the supervisor nor the memory limit sent came from outside (the host's
+ * OOM killer, a person): it says nothing about the allocator, so the ring is lost, not failed. */
+static int launch_killed(const struct launch *x, struct err *e)
+{
+    for (uint32_t i = 0; i < x->result->runners_count; i++) {
+        const struct wire_runner_done *done = &x->done.runners[i];
+        if (done->outcome == OUTCOME_CRASHED && done->signal == SIGKILL && done->oom_kills == 0)
+            return err_set(e, ERR_IO, NULL, "runner %u (%s) was killed from outside", i,
+                           x->request->subjects[i].allocator);
+    }
+    return 0;
+}
+
 static int launch_run(struct node *n, struct launch *x, struct err *e)
 {
     int r = node_ready(n, x, e);
@@ -432,6 +446,9 @@ static int launch_run(struct node *n, struct launch *x, struct err *e)
         }
     if (x->cancelled)
         return err_set(e, ERR_CANCELLED, NULL, "cancelled");
+    r = launch_killed(x, e);
+    if (r < 0)
+        return r;
     launch_collect(x);
     launch_quiet(n, x);
     return 0;

@@ -1,0 +1,126 @@
+"""kill -9 of daemon, supervisor and runners at random moments: nothing acknowledged is lost.
+
+Jobs are submitted all the while. At the end every job that got a 202 must be there and succeed,
+with exactly one accepted attempt for each of its steps, the database must be sound, and no
+runner, cgroup or knob may be left. HEAPMARK_KILLS sets the number of kills (200)."""
+
+import os
+import random
+import signal
+import sys
+import time
+import unittest
+
+sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "lib"))
+import heapmarkd  # noqa: E402
+
+KILLS = int(os.environ.get("HEAPMARK_KILLS", "200"))
+SEED = int(os.environ.get("HEAPMARK_SEED", str(int(time.time()))))
+
+
+def cgroups_left():
+    found = []
+    for root, dirs, _ in os.walk("/sys/fs/cgroup"):
+        found += [os.path.join(root, d) for d in dirs if d.startswith("heapmark-kill-test")]
+    return found
+
+
+class Kill(unittest.TestCase):
+    def setUp(self):
+        self.random = random.Random(SEED)
+        self.daemon = heapmarkd.Heapmarkd(
+            [
+                "scheduler.attempts_max=1000",
+                "supervisor.cgroup_name=heapmark-kill-test",
+                "log.level=warning",
+            ]
+        )
+        self.daemon.start()
+        self.acknowledged = []
+        self.killed = {"heapmarkd": 0, "supervisor": 0, "runner": 0}
+
+    def tearDown(self):
+        self.daemon.remove()
+
+    def submit(self):
+        """Acknowledged only if the reply came whole; a broken connection promises nothing."""
+        try:
+            self.acknowledged.append(self.daemon.submit(heapmarkd.small_job(seed=len(self.acknowledged) + 1)))
+        except (OSError, heapmarkd.http.client.HTTPException):
+            pass
+
+    def open_jobs(self):
+        try:
+            return sum(
+                j["state"] in ("queued", "claimed", "running")
+                for j in self.daemon.get("/api/v1/jobs?limit=20").json["items"]
+            )
+        except (OSError, heapmarkd.http.client.HTTPException):
+            return 0
+
+    def victim(self):
+        family = heapmarkd.children(self.daemon.process.pid)
+        runners = [p for p, name in family if name.startswith("heapmark-runne")]
+        supervisors = [p for p, name in family if name.startswith("heapmark-super")]
+        kind = self.random.choice(["heapmarkd", "supervisor", "supervisor", "runner", "runner"])
+        if kind == "runner" and runners:
+            return kind, self.random.choice(runners)
+        if kind == "supervisor" and supervisors:
+            return kind, self.random.choice(supervisors)
+        return "heapmarkd", self.daemon.process.pid
+
+    def kill_one(self):
+        time.sleep(self.random.uniform(0, 0.3))
+        kind, pid = self.victim()
+        try:
+            os.kill(pid, signal.SIGKILL)
+            self.killed[kind] += 1
+        except ProcessLookupError:
+            return
+        if kind == "heapmarkd":
+            self.daemon.process.wait()
+            self.daemon.start()
+
+    def test_nothing_acknowledged_is_lost(self):
+        print(f"seed {SEED}")
+        while sum(self.killed.values()) < KILLS:
+            if self.open_jobs() < 2:
+                self.submit()
+            self.kill_one()
+            if self.daemon.process.poll() is not None:
+                self.daemon.start()
+        for job in self.acknowledged:
+            found = self.daemon.wait(job, 300)
+            self.assertEqual(found["state"], "succeeded", f"{found}\n{self.daemon.log()}")
+            self.assertEqual(found["progress"]["steps_failed"], 0, found)
+        print(f"{self.killed}, {len(self.acknowledged)} jobs")
+        for kind, count in self.killed.items():
+            self.assertGreater(count, 0, f"no {kind} was killed")
+        self.assertEqual(self.daemon.stop(), 0, self.daemon.log())
+        self.check_database()
+        self.assertEqual(heapmarkd.runners_alive(), [])
+        self.assertEqual(cgroups_left(), [])
+
+    def check_database(self):
+        self.assertEqual(self.daemon.query("PRAGMA integrity_check"), [("ok",)])
+        self.assertEqual(self.daemon.query("PRAGMA foreign_key_check"), [])
+        doubled = self.daemon.query(
+            "SELECT ring_id, count(*) FROM attempt WHERE state = 'accepted'"
+            " GROUP BY ring_id HAVING count(*) > 1"
+        )
+        self.assertEqual(doubled, [])
+        self.assertEqual(
+            self.daemon.query("SELECT count(*) FROM attempt WHERE state = 'running'"), [(0,)]
+        )
+        steps = self.daemon.query(
+            "SELECT j.uuid, j.steps_total, (SELECT count(*) FROM ring r JOIN attempt a"
+            " ON a.ring_id = r.id WHERE r.job_id = j.id AND a.state = 'accepted') FROM job j"
+        )
+        self.assertEqual({s[0] for s in steps} - {s[0] for s in steps if s[1] == s[2]}, set())
+        self.assertLessEqual(set(self.acknowledged), {s[0] for s in steps})
+
+
+if __name__ == "__main__":
+    if os.geteuid() != 0:
+        heapmarkd.skip("killing supervisors of any uid needs root")
+    unittest.main(verbosity=2)
