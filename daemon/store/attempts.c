@@ -238,13 +238,16 @@ static int attempt_update(struct db *db, int64_t attempt_id, const struct exec_r
     cpus_text(result, cpus, sizeof cpus);
     cleanup_(stmt_end) struct stmt st = stmt_begin(
         db, "UPDATE attempt SET state = ?, started_us = ?, finished_us = ?, rotations = ?,"
-            " slice_ops = ?, cpus = ?, housekeeping = ?, steal_ratio = ?, psi_cpu_ratio = ?,"
+            " slice_ops = ?, replay_ops = ?, warm_ops = ?, cpus = ?, housekeeping = ?, steal_ratio "
+            "= ?, psi_cpu_ratio = ?,"
             " migrations = ?, discard_reason = ?, turns_count = ?, turns = ? WHERE id = ?");
     stmt_text(&st, result->discard ? "discarded" : "accepted");
     stmt_u64(&st, result->started_us);
     stmt_u64(&st, result->finished_us);
     stmt_int(&st, request->rotations);
     stmt_u64(&st, request->slice_ops);
+    stmt_u64(&st, request->replay_ops);
+    stmt_u64(&st, request->warm_ops);
     stmt_text(&st, cpus);
     stmt_int(&st, result->housekeeping);
     stmt_real(&st, result->steal_ratio);

@@ -138,6 +138,8 @@ CREATE TABLE attempt (
     finished_us    INTEGER NOT NULL DEFAULT 0,
     rotations      INTEGER NOT NULL DEFAULT 0,
     slice_ops      INTEGER NOT NULL DEFAULT 0,
+    replay_ops     INTEGER NOT NULL DEFAULT 0,
+    warm_ops       INTEGER NOT NULL DEFAULT 0,
     cpus           TEXT NOT NULL DEFAULT '', -- CPU of each thread, "0,2,4"
     housekeeping   INTEGER NOT NULL DEFAULT 0 CHECK (housekeeping IN (0, 1)),
     steal_ratio    REAL,

@@ -182,3 +182,19 @@ void fixture_result(unsigned n, struct exec_request *request, struct exec_result
     result->psi_cpu_ratio = NAN;
     result->migrations = 2;
 }
+
+struct store_view *fixture_view(struct fixture *f)
+{
+    struct store_view *v = NULL;
+    if (store_view_acquire(f->store, 10000, &v, &f->e) < 0)
+        fail_msg("store_view_acquire: %s", f->e.message);
+    return v;
+}
+
+void fixture_job_get(struct fixture *f, unsigned n, struct store_job *ret)
+{
+    char uuid[37];
+    cleanup_(store_view_release_p) struct store_view *v = fixture_view(f);
+    fixture_uuid(n, uuid);
+    assert_int_equal(store_view_job(v, uuid, ret, &f->e), 0);
+}

@@ -39,6 +39,10 @@ void fixture_job(unsigned n, struct store_job_new *ret);
 int fixture_job_add(struct store *s, unsigned n, struct err *e);
 /* Add, claim and start job n; returns its id. */
 int64_t fixture_job_running(struct fixture *f, unsigned n);
+/* A view with a long deadline; fails the test when there is none. */
+struct store_view *fixture_view(struct fixture *f);
+/* Job n as stored; store_job_done it. */
+void fixture_job_get(struct fixture *f, unsigned n, struct store_job *ret);
 /* Ring (repetition, 0) of a job: reference, control, subject cell 1. */
 struct store_ring_new fixture_ring(int64_t job_id, uint32_t repetition);
 /* A result of three good runners whose numbers depend on `n`; borrows static storage. */
