@@ -1,0 +1,65 @@
+/* A job's results as tables on standard output (cmd_show, the end of cmd_run). */
+#ifndef HEAPMARK_DAEMON_CLI_SHOW_H
+#define HEAPMARK_DAEMON_CLI_SHOW_H
+
+#include <jansson.h>
+#include <math.h>
+
+#include "daemon/cli/cli.h"
+#include "daemon/cli/table.h"
+
+/* Fetch /jobs/ID/results (and what else the tables need) and print it: tables, or with --json the
+ * document itself. */
+enum cli_exit show_job(struct cli *c, const char *id);
+
+/* ---- shared by the show_*.c files ---- */
+
+#define SHOW_SUBJECTS_MAX 64
+#define SHOW_NOTES_MAX    24
+
+struct show {
+    struct cli *c;
+    const json_t *job, *groups;
+    const json_t *allocators; /* items of /allocators; NULL when the server did not say */
+    const json_t *trials;     /* items of /jobs/ID/trials; may be NULL */
+    unsigned columns;         /* of the terminal, 0 no limit */
+    bool used_best, used_same, used_bound; /* which marks need their explanation */
+};
+
+struct summary {
+    bool there;
+    double value, low, high, ratio, ratio_low, ratio_high, noise, null_share;
+    bool harness_bound;
+    const char *unit;
+    bool higher_is_better, neutral;
+};
+
+bool show_is_harness(const struct show *s, const json_t *cell);
+struct summary show_summary(const json_t *cell, const char *metric);
+/* The cell of a subject in a group, or NULL. */
+const json_t *show_cell(const json_t *group, const char *subject);
+/* Subjects of groups whose workload begins with `prefix`, in order, harness rows last. */
+unsigned show_subjects(const struct show *s, const char *prefix,
+                       const char *ret[SHOW_SUBJECTS_MAX]);
+bool show_subject_is_harness(const struct show *s, const char *subject);
+/* "failed", "discarded" or "–" for a cell without a value. */
+const char *show_absence(const json_t *cell, enum term_style *ret_style);
+
+enum show_mark { MARK_NONE, MARK_BEST, MARK_SAME };
+/* Whether the subject is the best of its group in a metric, or cannot be told from the best.
+ * Compared through the ratio to the reference where both have one (it is the sharper), else by
+ * the values' own intervals. Harness rows take no part. */
+enum show_mark show_mark_of(const struct show *s, const json_t *group, const json_t *cell,
+                            const char *metric);
+/* Value, interval and marks of one cell into the table. */
+void show_value(struct show *s, struct table *table, unsigned column, const json_t *group,
+                const char *subject, const char *metric, double divisor, int wide);
+
+void show_reference(struct show *s);
+void show_pages(struct show *s);
+void show_fork(struct show *s);
+void show_generic(struct show *s, const json_t *group);
+void show_notes(struct show *s);
+void show_title(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+
+#endif

@@ -1,0 +1,232 @@
+/* The reference job's two short tables, huge pages and fork with copy on write; and the table any
+ * group of any job can have. */
+#include <string.h>
+
+#include "daemon/cli/format.h"
+#include "daemon/cli/jobs.h"
+#include "daemon/cli/show.h"
+
+/* ---- page modes ---- */
+
+/* Cells of one group apart by their pages: the first is the control (4k). */
+static void pages_rows(struct show *s, struct table *table, const json_t *group)
+{
+    size_t i;
+    const json_t *cell;
+    json_array_foreach(json_object_get(group, "cells"), i, cell)
+    {
+        struct summary x = show_summary(cell, "ns_per_access");
+        char text[FORMAT_SIZE];
+        enum term_style style = STYLE_PLAIN;
+        table_row(table);
+        table_cell(table, 0, STYLE_PLAIN, "%s", member_text(cell, "pages"));
+        if (!x.there) {
+            const char *absence = show_absence(cell, &style);
+            table_cell(table, 1, style, "%s", absence);
+            continue;
+        }
+        format_interval(x.value, x.low, x.high, 1, text);
+        table_cell(table, 1, STYLE_PLAIN, "%s", text);
+        format_interval(x.ratio, x.ratio_low, x.ratio_high, 1, text);
+        bool control = strcmp(member_text(cell, "role"), "reference") == 0;
+        table_cell(table, 2, STYLE_PLAIN, "%s", control ? "1" : text);
+        format_value(show_summary(cell, "first_touch_ns_per_page").value, "ns", text);
+        table_cell(table, 3, STYLE_PLAIN, "%s", text);
+        format_value(show_summary(cell, "huge_bytes").value, "bytes", text);
+        table_cell(table, 4, STYLE_PLAIN, "%s", text);
+    }
+    (void)s;
+}
+
+void show_pages(struct show *s)
+{
+    size_t g;
+    const json_t *group;
+    json_array_foreach(s->groups, g, group)
+    {
+        if (strcmp(member_text(group, "workload"), "chase") != 0)
+            continue;
+        char memory[FORMAT_SIZE];
+        double bytes = member_real(json_object_get(group, "params"), "size_bytes");
+        format_value(bytes, "bytes", memory);
+        show_title("Huge pages: dependent loads%s%s, %s", isfinite(bytes) ? " over " : "",
+                   isfinite(bytes) ? memory : "", member_text(group, "params_key"));
+        cleanup_(table_free_p) struct table *table = table_new();
+        table_column(table, "pages", "", false);
+        table_column(table, "ns per access", "", true);
+        table_column(table, "ratio to 4k", "", true);
+        table_column(table, "first touch", "per 4 KiB", true);
+        table_column(table, "huge memory", "really backed", true);
+        pages_rows(s, table, group);
+        table_print(table, stdout, s->columns);
+    }
+}
+
+/* ---- fork and copy on write ---- */
+
+static const struct {
+    const char *workload, *metric, *first, *second;
+} fork_columns[] = {
+    {"fork-latency", "fork_ns", "fork", "median"},
+    {"fork-latency", "fork_p99_ns", "fork", "p99"},
+    {"fork-latency", "fork_wait_ns", "fork+exit+wait", "median"},
+    {"fork-cow", "cow_ns_per_write", "first write", "after fork"},
+    {"fork-cow", "cow_base_ns_per_write", "the same write", "without fork"},
+    {"fork-cow", "cow_amplification", "amplification", "dirtied / written"},
+};
+#define FORK_COLUMNS (sizeof fork_columns / sizeof fork_columns[0])
+
+/* The cell of a workload for a subject on some pages, in any group; its group too. */
+static const json_t *fork_cell(const struct show *s, const char *workload, const char *subject,
+                               const char *pages)
+{
+    size_t g, i;
+    const json_t *group, *cell;
+    json_array_foreach(s->groups, g, group)
+    {
+        if (strcmp(member_text(group, "workload"), workload) != 0)
+            continue;
+        json_array_foreach(json_object_get(group, "cells"), i,
+                           cell) if (strcmp(member_text(cell, "subject"), subject) == 0 &&
+                                     strcmp(member_text(cell, "pages"), pages) == 0) return cell;
+    }
+    return NULL;
+}
+
+static void fork_row(const struct show *s, struct table *table, const char *subject,
+                     const char *pages)
+{
+    table_row(table);
+    table_cell(table, 0, STYLE_PLAIN, "%s", subject);
+    table_cell(table, 1, STYLE_PLAIN, "%s", pages);
+    for (unsigned i = 0; i < FORK_COLUMNS; i++) {
+        const json_t *cell = fork_cell(s, fork_columns[i].workload, subject, pages);
+        struct summary x = show_summary(cell, fork_columns[i].metric);
+        enum term_style style = STYLE_PLAIN;
+        char text[FORMAT_SIZE];
+        if (x.there) {
+            struct format_scale scale = format_scale_for(x.value, x.unit);
+            format_interval(x.value / scale.divisor, x.low / scale.divisor, x.high / scale.divisor,
+                            0, text);
+            table_cell(table, i + 2, style, "%s %s", text,
+                       strcmp(scale.unit, "ratio") == 0 ? "" : scale.unit);
+            continue;
+        }
+        const char *absence = cell ? show_absence(cell, &style) : "";
+        table_cell(table, i + 2, style, "%s", absence);
+    }
+}
+
+void show_fork(struct show *s)
+{
+    static const char *const modes[] = {"4k", "thp", "hugetlb-2m", "hugetlb-1g"};
+    const char *subjects[SHOW_SUBJECTS_MAX];
+    unsigned count = show_subjects(s, "fork-", subjects);
+    if (count == 0)
+        return;
+    show_title("fork and copy on write");
+    cleanup_(table_free_p) struct table *table = table_new();
+    table_column(table, "allocator", "", false);
+    table_column(table, "pages", "", false);
+    for (unsigned i = 0; i < FORK_COLUMNS; i++)
+        table_column(table, fork_columns[i].first, fork_columns[i].second, true);
+    for (unsigned i = 0; i < count; i++)
+        for (unsigned m = 0; m < sizeof modes / sizeof modes[0]; m++)
+            if (fork_cell(s, "fork-latency", subjects[i], modes[m]) ||
+                fork_cell(s, "fork-cow", subjects[i], modes[m]))
+                fork_row(s, table, subjects[i], modes[m]);
+    table_print(table, stdout, s->columns);
+}
+
+/* ---- any group ---- */
+
+struct generic_column {
+    const char *metric;
+    struct format_scale scale;
+    unsigned column;
+};
+
+static unsigned generic_metrics(const json_t *group, struct generic_column *columns, unsigned max)
+{
+    size_t i;
+    unsigned count = 0;
+    const json_t *cell;
+    json_array_foreach(json_object_get(group, "cells"), i, cell)
+    {
+        const char *metric;
+        json_t *row;
+        json_object_foreach(json_object_get(cell, "summaries"), metric, row)
+        {
+            struct summary x = show_summary(cell, metric);
+            unsigned k = 0;
+            while (k < count && strcmp(columns[k].metric, metric) != 0)
+                k++;
+            if (!x.there || k < count || count == max)
+                continue;
+            columns[count++] = (struct generic_column){.metric = metric,
+                                                       .scale = format_scale_for(x.value, x.unit)};
+        }
+    }
+    return count;
+}
+
+static void generic_ratio(struct table *table, unsigned column, const json_t *cell,
+                          const char *metric)
+{
+    struct summary x = show_summary(cell, metric);
+    char text[FORMAT_SIZE];
+    bool reference = strcmp(member_text(cell, "role"), "reference") == 0;
+    format_interval(x.ratio, x.ratio_low, x.ratio_high, 1, text);
+    table_cell(table, column, STYLE_PLAIN, "%s", reference ? "1" : text);
+}
+
+static void generic_row(struct show *s, struct table *table, const json_t *group,
+                        const json_t *cell, const struct generic_column *columns, unsigned count)
+{
+    bool by_pages = strcmp(member_text(group, "axis"), "pages") == 0;
+    const json_t *trials = json_object_get(cell, "trials");
+    const char *subject = member_text(cell, "subject");
+    table_row(table);
+    table_cell(table, 0, show_is_harness(s, cell) ? STYLE_DIM : STYLE_PLAIN, "%s%s",
+               show_is_harness(s, cell) ? "harness: " : "",
+               by_pages ? member_text(cell, "pages") : subject);
+    for (unsigned i = 0; i < count; i++) {
+        if (by_pages) { /* cells of one subject: found by themselves, not by name */
+            struct summary x = show_summary(cell, columns[i].metric);
+            char text[FORMAT_SIZE];
+            format_interval(x.value / columns[i].scale.divisor, x.low / columns[i].scale.divisor,
+                            x.high / columns[i].scale.divisor, 0, text);
+            table_cell(table, columns[i].column, STYLE_PLAIN, "%s", text);
+        } else {
+            show_value(s, table, columns[i].column, group, subject, columns[i].metric,
+                       columns[i].scale.divisor, 0);
+        }
+    }
+    if (count)
+        generic_ratio(table, 1, cell, columns[0].metric);
+    table_cell(table, table_columns(table) - 1, STYLE_PLAIN, "%.0f / %.0f",
+               member_real(trials, "ok"), member_real(trials, "failed"));
+}
+
+void show_generic(struct show *s, const json_t *group)
+{
+    struct generic_column columns[TABLE_COLUMNS_MAX - 3];
+    unsigned count = generic_metrics(group, columns, TABLE_COLUMNS_MAX - 3);
+    const char *key = member_text(group, "params_key");
+    show_title("%s T=%.0f %s%s%s", member_text(group, "workload"), member_real(group, "threads"),
+               member_text(group, "pages"), key[0] ? ", " : "", key);
+    cleanup_(table_free_p) struct table *table = table_new();
+    bool by_pages = strcmp(member_text(group, "axis"), "pages") == 0;
+    table_column(table, by_pages ? "pages" : "allocator", "", false);
+    table_column(table, "ratio", count ? columns[0].metric : "", true);
+    for (unsigned i = 0; i < count; i++)
+        columns[i].column = table_column(
+            table, columns[i].metric,
+            strcmp(columns[i].scale.unit, "ratio") == 0 ? "" : columns[i].scale.unit, true);
+    table_column(table, "trials", "ok / failed", true);
+    size_t i;
+    const json_t *cell;
+    json_array_foreach(json_object_get(group, "cells"), i, cell)
+        generic_row(s, table, group, cell, columns, count);
+    table_print(table, stdout, s->columns);
+}
