@@ -102,6 +102,8 @@ const char *http_query_get(const struct http_request *rq, const char *name);
 uint64_t http_query_count(const struct http_request *rq, const char *name, uint64_t otherwise);
 /* TIME parameters (RFC 3339 UTC, or a date) in microseconds; 0 when not given. */
 int64_t http_query_time(const struct http_request *rq, const char *name);
+/* "2026-01-31T12:00:00.5Z" or "2026-01-31" to microseconds. 0 or -EINVAL. */
+int http_time_parse(const char *text, int64_t *ret_us);
 
 /* Does Accept allow this media type ("application/json")? True without the header. */
 bool http_accepts(const struct http_request *rq, const char *media_type);
@@ -131,7 +133,8 @@ struct http_events {
 
 /* Status 200 and no body until one of these is called. */
 void http_reply_status(struct http_reply *reply, unsigned status);
-/* Another header, at most four. Control characters in value are a bug (assert). */
+/* Another header, at most four; left out without memory. Control characters in value are a bug
+ * (assert). */
 void http_reply_header(struct http_reply *reply, const char *name, const char *value);
 /* malloc'ed body; ownership moves here. `content_type` is a constant. */
 void http_reply_take(struct http_reply *reply, const char *content_type, char *body, size_t size);
@@ -250,6 +253,8 @@ uint16_t http_server_port(const struct http_server *server, unsigned index);
 /* No new connections; streams and parked requests end, running handlers are waited for. */
 void http_server_stop(struct http_server *server);
 DEFINE_CLEANUP(struct http_server *, http_server_stop)
+
+const char *http_library_version(void); /* of libmicrohttpd */
 
 struct http_stats {
     unsigned connections, events_open, parked, feeds_open;

@@ -44,7 +44,7 @@ struct listener {
 
 struct reply_header {
     const char *name;
-    char value[256];
+    char *value; /* owned */
 };
 
 struct http_reply {
@@ -183,7 +183,6 @@ int exchange_admit(struct exchange *x, const char *method, const char *version, 
 int route_find(const struct http_server *s, struct exchange *x, const char *method,
                unsigned *ret_fault, struct err *e);
 int route_query_check(const struct http_request *rq, struct err *e);
-int route_time_parse(const char *text, int64_t *ret_us);
 
 /* reply.c */
 void reply_fail(struct exchange *x, unsigned fault, const struct err *e);

@@ -5,8 +5,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "daemon/base/text.h"
-
 #define GZIP_SIZE_MIN 1024
 
 static const struct {
@@ -37,9 +35,10 @@ void http_reply_header(struct http_reply *reply, const char *name, const char *v
     assert(reply->headers_count < REPLY_HEADERS_MAX);
     for (const char *p = value; *p; p++)
         assert((unsigned char)*p >= 0x20);
-    struct reply_header *h = &reply->headers[reply->headers_count++];
-    h->name = name;
-    text_copy(h->value, sizeof h->value, value);
+    char *copy = strdup(value);
+    if (!copy)
+        return;
+    reply->headers[reply->headers_count++] = (struct reply_header){.name = name, .value = copy};
 }
 
 void http_reply_take(struct http_reply *reply, const char *content_type, char *body, size_t size)
@@ -74,6 +73,8 @@ void reply_done(struct http_reply *reply)
 {
     free(reply->body);
     reply->body = NULL;
+    for (unsigned i = 0; i < reply->headers_count; i++)
+        free(reply->headers[i].value);
 }
 
 static void problem_headers(struct MHD_Response *response, const struct exchange *x)

@@ -93,7 +93,7 @@ int route_find(const struct http_server *s, struct exchange *x, const char *meth
     return err_set(e, ERR_NOT_FOUND, NULL, "no such address: %.200s", x->rq.path);
 }
 
-int route_time_parse(const char *text, int64_t *ret_us)
+int http_time_parse(const char *text, int64_t *ret_us)
 {
     struct tm tm = {0};
     const char *rest = strptime(text, "%Y-%m-%d", &tm);
@@ -152,7 +152,7 @@ static int query_check_value(const struct http_query_row *row, const char *value
     case HTTP_CHOICE:
         return query_check_choice(row, value, field, e);
     case HTTP_TIME:
-        return route_time_parse(value, &time_us) == 0
+        return http_time_parse(value, &time_us) == 0
                    ? 0
                    : err_set(e, ERR_MALFORMED, field, "%s must be a time like 2026-01-31T12:00:00Z",
                              row->name);
@@ -206,5 +206,5 @@ int64_t http_query_time(const struct http_request *rq, const char *name)
 {
     const char *value = http_query_get(rq, name);
     int64_t time_us;
-    return value && route_time_parse(value, &time_us) == 0 ? time_us : 0;
+    return value && http_time_parse(value, &time_us) == 0 ? time_us : 0;
 }

@@ -191,6 +191,11 @@ int http_server_start(const struct http_config *config, struct http_server **ret
     return 0;
 }
 
+const char *http_library_version(void)
+{
+    return MHD_get_version();
+}
+
 uint16_t http_server_port(const struct http_server *server, unsigned index)
 {
     return index < server->listeners_count ? server->listeners[index].port : 0;
@@ -243,6 +248,8 @@ static void replies_drain(struct http_server *s)
 
 void http_server_stop(struct http_server *s)
 {
+    if (!s)
+        return;
     for (unsigned i = 0; i < s->listeners_count; i++) {
         struct listener *l = &s->listeners[i];
         MHD_socket fd = MHD_quiesce_daemon(l->daemon);

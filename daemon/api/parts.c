@@ -1,0 +1,408 @@
+/* What a job consists of: its cells, its trials, and both put together as results. */
+#include "daemon/api/internal.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#define TRIALS_SLICES_MAX 20 /* items of a page that carries raw slices */
+
+/* A cell with its texts copied: a store row lives only during its callback. */
+struct cell_row {
+    struct store_cell cell;
+    char *texts; /* owned: the strings of cell, one behind the other */
+    uint32_t summaries_first, summaries_count;
+};
+
+struct cell_table {
+    struct cell_row *rows;
+    uint32_t count, capacity;
+    struct store_summary *summaries; /* by cell index, then metric */
+    uint32_t summaries_count, summaries_capacity;
+};
+
+static void cell_table_done(struct cell_table *t)
+{
+    for (uint32_t i = 0; i < t->count; i++)
+        free(t->rows[i].texts);
+    free(t->rows);
+    free(t->summaries);
+}
+
+/* Room for one more element of `size` bytes in a doubling array. */
+static int table_grow(void **array, uint32_t count, uint32_t *capacity, size_t size)
+{
+    if (count < *capacity)
+        return 0;
+    uint32_t larger = *capacity ? *capacity * 2 : 64;
+    void *p = reallocarray(*array, larger, size);
+    if (!p)
+        return -ENOMEM;
+    *array = p;
+    *capacity = larger;
+    return 0;
+}
+
+static bool cell_copy(struct cell_row *row, const struct store_cell *cell)
+{
+    const char *const from[] = {cell->workload, cell->params_key, cell->allocator,
+                                cell->options_key, cell->last_failure};
+    const char **const to[] = {&row->cell.workload, &row->cell.params_key, &row->cell.allocator,
+                               &row->cell.options_key, &row->cell.last_failure};
+    size_t total = 0;
+    for (unsigned i = 0; i < 5; i++)
+        total += strlen(from[i] ? from[i] : "") + 1;
+    row->cell = *cell;
+    row->texts = malloc(total);
+    if (!row->texts)
+        return false;
+    char *at = row->texts;
+    for (unsigned i = 0; i < 5; i++) {
+        size_t size = strlen(from[i] ? from[i] : "") + 1;
+        memcpy(at, from[i] ? from[i] : "", size);
+        *to[i] = at;
+        at += size;
+    }
+    return true;
+}
+
+static int cell_each(void *ctx, const struct store_cell *cell)
+{
+    struct cell_table *t = ctx;
+    if (t->count >= JOB_CELLS_MAX)
+        return -E2BIG;
+    if (table_grow((void **)&t->rows, t->count, &t->capacity, sizeof *t->rows) < 0)
+        return -ENOMEM;
+    struct cell_row *row = &t->rows[t->count];
+    memset(row, 0, sizeof *row);
+    if (!cell_copy(row, cell))
+        return -ENOMEM;
+    t->count++;
+    return 0;
+}
+
+static int summary_each(void *ctx, const struct store_summary *s)
+{
+    struct cell_table *t = ctx;
+    if (table_grow((void **)&t->summaries, t->summaries_count, &t->summaries_capacity,
+                   sizeof *t->summaries) < 0)
+        return -ENOMEM;
+    t->summaries[t->summaries_count++] = *s;
+    return 0;
+}
+
+static int summary_compare(const void *a, const void *b)
+{
+    const struct store_summary *x = a, *y = b;
+    if (x->cell_idx != y->cell_idx)
+        return x->cell_idx < y->cell_idx ? -1 : 1;
+    return x->metric < y->metric ? -1 : x->metric > y->metric;
+}
+
+static int cell_compare(const void *a, const void *b)
+{
+    const struct cell_row *x = a, *y = b;
+    return x->cell.idx < y->cell.idx ? -1 : x->cell.idx > y->cell.idx;
+}
+
+static int cell_table_load(struct store_view *v, int64_t job_id, struct cell_table *t,
+                           struct err *e)
+{
+    int r = store_view_cells(v, job_id, cell_each, t, e);
+    if (r == 0)
+        r = store_view_summaries(v, job_id, summary_each, t, e);
+    if (r == -ENOMEM)
+        return err_set(e, ERR_IO, NULL, "out of memory");
+    if (r < 0)
+        return r;
+    if (t->count)
+        qsort(t->rows, t->count, sizeof *t->rows, cell_compare);
+    if (t->summaries_count)
+        qsort(t->summaries, t->summaries_count, sizeof *t->summaries, summary_compare);
+    uint32_t s = 0;
+    for (uint32_t i = 0; i < t->count; i++) {
+        while (s < t->summaries_count && t->summaries[s].cell_idx < t->rows[i].cell.idx)
+            s++;
+        t->rows[i].summaries_first = s;
+        while (s < t->summaries_count && t->summaries[s].cell_idx == t->rows[i].cell.idx)
+            s++;
+        t->rows[i].summaries_count = s - t->rows[i].summaries_first;
+    }
+    return 0;
+}
+
+static void write_cell(struct writer *w, const struct cell_table *t, const struct cell_row *row)
+{
+    const struct store_cell *c = &row->cell;
+    w_begin(w, '{');
+    w_u64(w, "index", c->idx);
+    w_u64(w, "group", c->group_idx);
+    w_str(w, "workload", c->workload);
+    write_key_params(w, c->workload, c->params_key);
+    w_str(w, "params_key", c->params_key);
+    w_u64(w, "threads", c->threads);
+    w_str(w, "pages", page_mode_name(c->pages));
+    write_subject(w, c->allocator, c->options_key);
+    w_str(w, "role", store_role_name(c->role));
+    w_open(w, "trials", '{');
+    w_u64(w, "ok", c->trials_ok);
+    w_u64(w, "failed", c->trials_failed);
+    w_u64(w, "discarded", c->trials_discarded);
+    w_end(w, '}');
+    w_str(w, "last_failure", c->last_failure);
+    w_open(w, "summaries", '{');
+    for (uint32_t i = 0; i < row->summaries_count; i++) {
+        const struct store_summary *s = &t->summaries[row->summaries_first + i];
+        w_open(w, metrics[s->metric].name, '{');
+        write_summary_members(w, s);
+        w_end(w, '}');
+    }
+    w_end(w, '}');
+    w_end(w, '}');
+}
+
+static int cells_get(void *ctx, struct http_request *rq, struct http_reply *reply, struct err *e)
+{
+    cleanup_(store_view_release_p) struct store_view *v = NULL;
+    cleanup_(store_job_done) struct store_job job = {0};
+    cleanup_(cell_table_done) struct cell_table t = {0};
+    int r = view_acquire(api_of(ctx), &v, e);
+    if (r == 0)
+        r = view_job(v, rq->params[0], &job, e);
+    if (r == 0)
+        r = cell_table_load(v, job.id, &t, e);
+    if (r < 0)
+        return r;
+    /* The cursor is how many cells the client has: their number and order are fixed. */
+    uint64_t from = (uint64_t)list_cursor(rq), end = from + list_limit(rq);
+    cleanup_writer struct writer w = {0};
+    w_begin(&w, '{');
+    w_open(&w, "items", '[');
+    for (uint64_t i = from; i < end && i < t.count; i++)
+        write_cell(&w, &t, &t.rows[i]);
+    w_end(&w, ']');
+    list_next(&w, rq, reply, end < t.count ? (int64_t)end : 0);
+    w_end(&w, '}');
+    http_reply_etag(reply);
+    return w_reply(&w, reply, e);
+}
+
+/* ---- results ---- */
+
+static void write_group(struct writer *w, const struct cell_table *t, uint32_t first,
+                        uint32_t count)
+{
+    const struct store_cell *c = &t->rows[first].cell;
+    const struct workload *wl = workload_find(c->workload);
+    w_begin(w, '{');
+    w_u64(w, "group", c->group_idx);
+    w_str(w, "workload", c->workload);
+    write_key_params(w, c->workload, c->params_key);
+    w_str(w, "params_key", c->params_key);
+    w_u64(w, "threads", c->threads);
+    w_str(w, "pages", page_mode_name(c->pages));
+    w_str(w, "axis", wl && wl->axis == AXIS_PAGES ? "pages" : "allocator");
+    w_open(w, "cells", '[');
+    for (uint32_t i = first; i < first + count; i++)
+        write_cell(w, t, &t->rows[i]);
+    w_end(w, ']');
+    w_end(w, '}');
+}
+
+static int results_get(void *ctx, struct http_request *rq, struct http_reply *reply, struct err *e)
+{
+    cleanup_(store_view_release_p) struct store_view *v = NULL;
+    cleanup_(store_job_done) struct store_job job = {0};
+    cleanup_(cell_table_done) struct cell_table t = {0};
+    int r = view_acquire(api_of(ctx), &v, e);
+    if (r == 0)
+        r = view_job(v, rq->params[0], &job, e);
+    if (r == 0)
+        r = cell_table_load(v, job.id, &t, e);
+    if (r < 0)
+        return r;
+    cleanup_writer struct writer w = {0};
+    w_begin(&w, '{');
+    write_job(&w, "job", &job, false);
+    w_open(&w, "groups", '[');
+    for (uint32_t first = 0, end; first < t.count; first = end) {
+        end = first + 1;
+        while (end < t.count && t.rows[end].cell.group_idx == t.rows[first].cell.group_idx)
+            end++;
+        write_group(&w, &t, first, end - first);
+    }
+    w_end(&w, ']');
+    w_end(&w, '}');
+    http_reply_etag(reply);
+    return w_reply(&w, reply, e);
+}
+
+/* ---- trials ---- */
+
+struct trials_page {
+    struct writer *w;
+    struct store_view *view;
+    int64_t job_id, last_id, next;
+    uint32_t limit, count;
+    bool with_slices;
+};
+
+static int value_each(void *ctx, const struct store_value *value)
+{
+    w_num(ctx, metrics[value->metric].name, value->value);
+    return 0;
+}
+
+static void write_isolation(struct writer *w, uint32_t bits)
+{
+    w_open(w, "isolation", '[');
+    for (unsigned i = 0; i < ISOLATION_BIT_COUNT_; i++)
+        if (bits & (1u << i))
+            w_string(w, isolation_bit_name(i));
+    w_end(w, ']');
+    w_str(w, "isolation_level", isolation_level(bits));
+}
+
+static void write_slices(struct writer *w, const struct store_trial *t)
+{
+    w_open(w, "slices", '[');
+    for (uint32_t i = 0; i < t->slices_count; i++) {
+        w_begin(w, '[');
+        w_integer(w, (int64_t)t->slices[i].start_ns);
+        w_integer(w, (int64_t)t->slices[i].end_ns);
+        w_integer(w, (int64_t)t->slices[i].ops);
+        w_end(w, ']');
+    }
+    w_end(w, ']');
+}
+
+static void write_trial_identity(struct writer *w, const struct store_trial *t)
+{
+    w_str(w, "outcome", t->outcome);
+    w_str_or_null(w, "failure", t->failure);
+    w_int(w, "exit_status", t->exit_status);
+    w_int(w, "signal", t->signal);
+    w_u64(w, "turns_done", t->turns_done);
+    w_u64(w, "turns_total", t->turns_total);
+    w_str(w, "message", t->message ? t->message : "");
+    w_str(w, "log", t->log ? t->log : "");
+    w_str_or_null(w, "sha256", t->sha256);
+    w_str(w, "version", t->version ? t->version : "");
+}
+
+static int write_trial(struct trials_page *page, const struct store_trial *t)
+{
+    struct writer *w = page->w;
+    w_begin(w, '{');
+    w_int(w, "id", t->id);
+    w_int(w, "ring", t->ring_id);
+    w_u64(w, "cell", t->cell_idx);
+    w_u64(w, "repetition", t->repetition);
+    w_u64(w, "position", t->position);
+    w_u64(w, "runner", t->runner_idx);
+    w_str(w, "role", store_role_name(t->role));
+    w_u64(w, "attempt", t->attempt);
+    w_str(w, "attempt_state", t->attempt_state);
+    write_trial_identity(w, t);
+    write_isolation(w, t->isolation);
+    w_time(w, "started", t->started_us);
+    w_time(w, "finished", t->finished_us);
+    w_num(w, "steal_ratio", t->steal_ratio);
+    w_num(w, "psi_cpu_ratio", t->psi_cpu_ratio);
+    w_bool(w, "housekeeping", t->housekeeping);
+    w_str_or_null(w, "discard_reason", t->discard_reason);
+    w_open(w, "values", '{');
+    int r = store_view_values(page->view, page->job_id, t->id, value_each, w, NULL);
+    w_end(w, '}');
+    if (page->with_slices)
+        write_slices(w, t);
+    w_end(w, '}');
+    return r;
+}
+
+static int trial_each(void *ctx, const struct store_trial *t)
+{
+    struct trials_page *page = ctx;
+    if (page->count == page->limit) {
+        page->next = page->last_id;
+        return 0;
+    }
+    page->count++;
+    page->last_id = t->id;
+    return write_trial(page, t);
+}
+
+static int trials_get(void *ctx, struct http_request *rq, struct http_reply *reply, struct err *e)
+{
+    cleanup_(store_view_release_p) struct store_view *v = NULL;
+    cleanup_(store_job_done) struct store_job job = {0};
+    int r = view_acquire(api_of(ctx), &v, e);
+    if (r == 0)
+        r = view_job(v, rq->params[0], &job, e);
+    if (r < 0)
+        return r;
+    cleanup_writer struct writer w = {0};
+    struct trials_page page = {.w = &w,
+                               .view = v,
+                               .job_id = job.id,
+                               .limit = list_limit(rq),
+                               .with_slices = http_query_count(rq, "slices", 0)};
+    if (page.with_slices && page.limit > TRIALS_SLICES_MAX)
+        page.limit = TRIALS_SLICES_MAX;
+    struct store_trial_filter filter = {
+        .job_id = job.id,
+        .cell_idx = (int)(int64_t)http_query_count(rq, "cell", UINT64_MAX),
+        .with_slices = page.with_slices,
+        .after_id = list_cursor(rq),
+        .limit = page.limit + 1,
+    };
+    w_begin(&w, '{');
+    w_open(&w, "items", '[');
+    r = store_view_trials(v, &filter, trial_each, &page, e);
+    if (r < 0)
+        return r;
+    w_end(&w, ']');
+    list_next(&w, rq, reply, page.next);
+    w_end(&w, '}');
+    http_reply_etag(reply);
+    return w_reply(&w, reply, e);
+}
+
+static const struct http_query_row cells_query[] = {QUERY_LIMIT, QUERY_CURSOR, {0}};
+static const struct http_query_row trials_query[] = {
+    {.name = "cell", .type = HTTP_COUNT, .max = JOB_CELLS_MAX - 1, .help = "Only of this cell."},
+    {.name = "slices",
+     .type = HTTP_COUNT,
+     .max = 1,
+     .help = "1: with the raw slices; a page then has at most 20 items."},
+    QUERY_LIMIT,
+    QUERY_CURSOR,
+    {0},
+};
+
+const struct http_route parts_routes[] = {
+    {.method = HTTP_GET,
+     .pattern = API_PREFIX "/jobs/{id}/cells",
+     .scope = SCOPE_READ,
+     .handle = cells_get,
+     .query = cells_query,
+     .name = "listCells",
+     .summary = "Points of the job's matrix, with summaries of what was measured.",
+     .returns = "CellList"},
+    {.method = HTTP_GET,
+     .pattern = API_PREFIX "/jobs/{id}/trials",
+     .scope = SCOPE_READ,
+     .handle = trials_get,
+     .query = trials_query,
+     .name = "listTrials",
+     .summary = "Every runner process of every attempt, discarded and failed ones included.",
+     .returns = "TrialList"},
+    {.method = HTTP_GET,
+     .pattern = API_PREFIX "/jobs/{id}/results",
+     .scope = SCOPE_READ,
+     .handle = results_get,
+     .name = "getResults",
+     .summary = "The job and its cells by group: what a page or a table shows.",
+     .returns = "Results"},
+    {0},
+};
