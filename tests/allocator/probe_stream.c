@@ -173,7 +173,7 @@ const char *probe_stream(struct probe *p, const char *arg)
     for (int i = 0; i < SHARED; i++) {
         if (shared[i] && !failed && !check_block(shared[i], UINT32_MAX))
             failed = "contents of what the threads left behind";
-        p->free(shared[i]);
+        p->free(atomic_exchange_explicit(&shared[i], NULL, memory_order_acq_rel));
     }
     return failed ? failed : heap_is_sound(p);
 }
