@@ -20,7 +20,8 @@ struct fixture {
     struct err e;
 };
 
-/* A new empty directory under $TMPDIR or /tmp; removed with all in it by fixture_remove. */
+/* A new empty directory under $TMPDIR, /dev/shm or /tmp; removed with all in it by fixture_remove.
+ */
 void fixture_directory(struct fixture *f);
 void fixture_remove(struct fixture *f);
 /* Open the store there; fails the test when that fails. */
@@ -47,5 +48,8 @@ void fixture_job_get(struct fixture *f, unsigned n, struct store_job *ret);
 struct store_ring_new fixture_ring(int64_t job_id, uint32_t repetition);
 /* A result of three good runners whose numbers depend on `n`; borrows static storage. */
 void fixture_result(unsigned n, struct exec_request *request, struct exec_result *result);
+
+/* Run SQL on the closed database, as no program of ours would. */
+void fixture_tamper(struct fixture *f, const char *sql);
 
 #endif
