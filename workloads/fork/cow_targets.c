@@ -6,7 +6,7 @@
 
 uint64_t cow_targets_max(uint64_t heap_bytes, uint64_t stride, uint64_t percent)
 {
-    const uint64_t places = heap_bytes / 100 * percent / stride;
+    const uint64_t places = heap_bytes * percent / 100 / stride;
     return places > 0 ? places : 1;
 }
 

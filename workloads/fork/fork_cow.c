@@ -7,6 +7,7 @@
  * as fresh as its heap's, and its faults are not the heap's. The first reading of smaps is thrown
  * away for the same reason: it copies the pages of the stack it runs on. */
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <linux/futex.h>
 #include <signal.h>
@@ -21,6 +22,7 @@
 #include "daemon/base/clock.h"
 #include "workloads/fork/cow_targets.h"
 #include "workloads/fork/fork_heap.h"
+#include "workloads/pages/smaps.h"
 
 enum { COW_WRITER = FORK_HEAP_PARAMS, COW_STRIDE, COW_FRACTION };
 enum { WRITER_PARENT, WRITER_CHILD };
@@ -49,7 +51,7 @@ static const enum metric_id cow_metrics[] = {
 };
 
 struct cow_pages {
-    uint64_t private_dirty_bytes, huge_bytes;
+    struct smaps_sum sum;
     int error;
 };
 
@@ -101,9 +103,7 @@ static bool cow_holds(const struct cow_state *s, unsigned after)
 
 static void cow_read_pages(struct cow_pages *ret)
 {
-    ret->error = trial_smaps_bytes(0, "Private_Dirty", &ret->private_dirty_bytes);
-    if (ret->error == 0)
-        ret->error = trial_smaps_bytes(0, "AnonHugePages", &ret->huge_bytes);
+    ret->error = smaps_private(&ret->sum);
 }
 
 /* In the writer. No malloc, no trial_fail: the page of a child is not the trial's. */
@@ -120,16 +120,32 @@ static void cow_measure(struct cow_state *s)
     cow_read_pages(&s->after);
 }
 
-/* 0 when this process sees what it should. */
-static int cow_child(struct cow_state *s, bool writes, bool contents, pid_t parent)
+/* The child, until its exit status. 0 when it sees what it should. */
+static int cow_child(struct cow_state *s, bool writes, bool contents, int ready_fd)
 {
-    if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || getppid() != parent)
-        return 2;
     if (writes)
         cow_measure(s);
+    else if (write(ready_fd, "", 1) != 1)
+        return 2;
     while (!writes && atomic_load_explicit(&s->go, memory_order_acquire) == 0)
         syscall(SYS_futex, &s->go, FUTEX_WAIT, 0, NULL, NULL, 0);
     return contents && !cow_holds(s, writes ? 1 : 0) ? 3 : 0;
+}
+
+/* The parent as the writer: first the child's own copying (its stack) must be over, which would
+ * give pages back to the parent in the middle of the count. End of file: the child is dead. */
+static void cow_parent_writes(struct cow_state *s, int ready_fd)
+{
+    char byte;
+    ssize_t n;
+    do
+        n = read(ready_fd, &byte, 1);
+    while (n < 0 && errno == EINTR);
+    if (n != 1)
+        return;
+    cow_measure(s);
+    atomic_store_explicit(&s->go, 1, memory_order_release);
+    syscall(SYS_futex, &s->go, FUTEX_WAKE, INT_MAX, NULL, NULL, 0);
 }
 
 static int cow_fork(struct trial *t, struct cow_state *s)
@@ -137,16 +153,23 @@ static int cow_fork(struct trial *t, struct cow_state *s)
     const bool child_writes = t->point->params[COW_WRITER].u == WRITER_CHILD;
     const bool contents = !(t->alloc.flags & RING_SUBJECT_NULL);
     const pid_t parent = getpid();
+    int ready[2];
+    if (pipe2(ready, O_CLOEXEC) < 0)
+        return trial_fail(t, FAIL_SYSTEM, "pipe: %s", strerrordesc_np(errno));
     pid_t pid = fork();
-    if (pid < 0)
-        return trial_fail(t, FAIL_SYSTEM, "fork: %s", strerrordesc_np(errno));
-    if (pid == 0)
-        _exit(cow_child(s, child_writes, contents, parent));
-    if (!child_writes) {
-        cow_measure(s);
-        atomic_store_explicit(&s->go, 1, memory_order_release);
-        syscall(SYS_futex, &s->go, FUTEX_WAKE, INT_MAX, NULL, NULL, 0);
+    if (pid == 0) {
+        close(ready[0]);
+        if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || getppid() != parent)
+            _exit(2);
+        _exit(cow_child(s, child_writes, contents, ready[1]));
     }
+    const int error = errno;
+    close(ready[1]);
+    if (pid > 0 && !child_writes)
+        cow_parent_writes(s, ready[0]);
+    close(ready[0]);
+    if (pid < 0)
+        return trial_fail(t, FAIL_SYSTEM, "fork: %s", strerrordesc_np(error));
     return fork_wait(t, pid, child_writes ? "write its copy and find it" : "find the old values");
 }
 
@@ -157,13 +180,13 @@ static int cow_report(struct trial *t, const struct cow_state *s)
         return trial_fail(t, FAIL_SYSTEM, "smaps_rollup: %s", strerrordesc_np(-error));
     const double writes = (double)s->targets_count;
     const double dirty =
-        (double)s->after.private_dirty_bytes - (double)s->before.private_dirty_bytes;
+        (double)s->after.sum.private_dirty_bytes - (double)s->before.sum.private_dirty_bytes;
     trial_metric(t, METRIC_COW_NS_PER_WRITE, (double)s->write_ns / writes);
     trial_metric(t, METRIC_COW_BASE_NS_PER_WRITE, (double)s->base_ns / writes);
     trial_metric(t, METRIC_COW_AMPLIFICATION, dirty / (writes * COW_PAGE));
     trial_metric(t, METRIC_PRIVATE_DIRTY_BYTES, dirty);
     trial_metric(t, METRIC_HUGE_LOST_BYTES,
-                 (double)s->before.huge_bytes - (double)s->after.huge_bytes);
+                 (double)s->before.sum.anon_huge_bytes - (double)s->after.sum.anon_huge_bytes);
     trial_metric(t, METRIC_MINOR_FAULTS,
                  (double)(s->usage_after.ru_minflt - s->usage_before.ru_minflt));
     trial_metric(t, METRIC_MAJOR_FAULTS,

@@ -53,6 +53,7 @@ static void take_field(const char *line, struct smaps_sum *sum)
         size_t offset;
     } fields[] = {
         {"Rss:", offsetof(struct smaps_sum, rss_bytes)},
+        {"Private_Dirty:", offsetof(struct smaps_sum, private_dirty_bytes)},
         {"AnonHugePages:", offsetof(struct smaps_sum, anon_huge_bytes)},
         {"Private_Hugetlb:", offsetof(struct smaps_sum, hugetlb_bytes)},
         {"Shared_Hugetlb:", offsetof(struct smaps_sum, hugetlb_bytes)},
@@ -69,7 +70,20 @@ static void take_field(const char *line, struct smaps_sum *sum)
         sum->kernel_page_bytes = kib * 1024;
 }
 
-int smaps_range_fd(int fd, uint64_t base, uint64_t bytes, struct smaps_sum *ret)
+struct smaps_filter {
+    uint64_t base, bytes; /* whole address space: 0 and UINT64_MAX */
+    bool private_only;
+};
+
+static bool filter_takes(const struct smaps_filter *f, uint64_t start, uint64_t end,
+                         const char *rights)
+{
+    if (f->private_only && rights[3] != 'p')
+        return false;
+    return start < f->base + f->bytes && end > f->base;
+}
+
+static int smaps_sum_fd(int fd, const struct smaps_filter *filter, struct smaps_sum *ret)
 {
     struct line_reader reader = {.fd = fd};
     struct smaps_sum sum = {0};
@@ -78,10 +92,11 @@ int smaps_range_fd(int fd, uint64_t base, uint64_t bytes, struct smaps_sum *ret)
     int r;
     while ((r = line_next(&reader, line, sizeof line)) > 0) {
         unsigned long start, end;
+        char rights[5] = "";
         /* A header is "7f00-7f10 rw-p ..."; no field's name holds a '-' after hex digits. */
-        if (sscanf(line, "%lx-%lx %*4s", &start, &end) == 2) {
+        if (sscanf(line, "%lx-%lx %4s", &start, &end, rights) == 3) {
             any = true;
-            inside = start < base + bytes && end > base;
+            inside = filter_takes(filter, start, end, rights);
             sum.mapped_bytes += inside ? end - start : 0;
         } else if (inside) {
             take_field(line, &sum);
@@ -97,8 +112,24 @@ int smaps_range_fd(int fd, uint64_t base, uint64_t bytes, struct smaps_sum *ret)
     return 0;
 }
 
+int smaps_range_fd(int fd, uint64_t base, uint64_t bytes, struct smaps_sum *ret)
+{
+    return smaps_sum_fd(fd, &(struct smaps_filter){.base = base, .bytes = bytes}, ret);
+}
+
+int smaps_private_fd(int fd, struct smaps_sum *ret)
+{
+    return smaps_sum_fd(fd, &(struct smaps_filter){.bytes = UINT64_MAX, .private_only = true}, ret);
+}
+
 int smaps_range(const void *base, uint64_t bytes, struct smaps_sum *ret)
 {
     cleanup_(close_p) int fd = open("/proc/self/smaps", O_RDONLY | O_CLOEXEC);
     return fd < 0 ? -errno : smaps_range_fd(fd, (uintptr_t)base, bytes, ret);
+}
+
+int smaps_private(struct smaps_sum *ret)
+{
+    cleanup_(close_p) int fd = open("/proc/self/smaps", O_RDONLY | O_CLOEXEC);
+    return fd < 0 ? -errno : smaps_private_fd(fd, ret);
 }
