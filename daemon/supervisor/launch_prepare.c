@@ -14,7 +14,7 @@
 #include "daemon/supervisor/procs.h"
 #include "daemon/supervisor/spawn.h"
 
-#define PIPE_BYTES_MIN 4096
+#define PIPE_BYTES_MIN 16384
 
 static int subject_open(struct launch *l, unsigned i, struct err *e)
 {
@@ -42,7 +42,8 @@ static int subject_open(struct launch *l, unsigned i, struct err *e)
 }
 
 /* The write end never blocks: a runner whose log nobody reads loses lines, not time. The pipe
- * holds about what the log may hold; the node reads no more than that and counts the rest. */
+ * holds twice what the log may hold, because a line that does not fit whole is not written at all;
+ * the node reads no more than its bound and counts the rest. */
 static int log_pipe_make(struct launch *l, unsigned i, struct err *e)
 {
     struct launch_runner *r = &l->runners[i];
@@ -51,8 +52,8 @@ static int log_pipe_make(struct launch *l, unsigned i, struct err *e)
         return err_set_errno(e, ERR_IO, errno, "cannot make a log pipe");
     r->log_read_fd = ends[0];
     r->log_write_fd = ends[1];
-    int size = l->q.log_bytes_max < PIPE_BYTES_MIN ? PIPE_BYTES_MIN : (int)l->q.log_bytes_max;
-    (void)fcntl(ends[1], F_SETPIPE_SZ, size);
+    int size = 2 * (int)l->q.log_bytes_max;
+    (void)fcntl(ends[1], F_SETPIPE_SZ, size < PIPE_BYTES_MIN ? PIPE_BYTES_MIN : size);
     if (fcntl(ends[1], F_SETFL, O_NONBLOCK) < 0 || fcntl(ends[0], F_SETFL, O_NONBLOCK) < 0)
         return err_set_errno(e, ERR_IO, errno, "cannot make a log pipe");
     return 0;
