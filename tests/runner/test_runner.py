@@ -196,9 +196,10 @@ class HappyRing(RunnerTest):
         self.assertGreater(result["runners"][1]["metrics"]["frag_internal"], 0)
 
     def test_background_thread_is_seen(self):
-        result = run([good(), victim("spin")], rotations=60, slice_ops=20000)
+        """Long enough: the kernel books the time of a thread on another CPU tick by tick."""
+        result = run([good(), victim("spin")], rotations=600, slice_ops=20000)
         quiet, spinning = (r["metrics"]["cpu_outside_ratio"] for r in result["runners"])
-        self.assertGreater(spinning, 0.05)
+        self.assertGreater(spinning, 0.01)
         self.assertLess(quiet, spinning / 4)
 
     def test_gate_says_leave(self):
@@ -294,15 +295,21 @@ class Pages(RunnerTest):
                 self.assert_failed(result["runners"][0], "pages_unavailable", "hugetlb")
                 self.assert_finished(result["runners"][1])
 
-    def test_thp_is_what_it_says(self):
-        with open("/sys/kernel/mm/transparent_hugepage/enabled") as f:
-            always = "[always]" in f.read()
-        runner = run([good(",pages=thp")], params={"live": 50000})["runners"][0]
-        if always:
-            self.assert_finished(runner)
-            self.assertGreater(runner["metrics"]["huge_bytes"], 0)
-        else:
-            self.assert_failed(runner, "pages_unavailable", "transparent_hugepage")
+    def test_thp_is_never_silently_4k(self):
+        """Whatever the host's knob says, and whoever else turns it meanwhile."""
+        for name in ("good", "huge"):
+            with self.subTest(victim=name):
+                runner = run([victim(name) + ",pages=thp"], params={"live": 50000})["runners"][0]
+                if runner["failure"] == "none":
+                    self.assert_finished(runner)
+                    self.assertGreater(runner["metrics"]["huge_bytes"], 0)
+                else:
+                    self.assert_failed(runner, "pages_unavailable", "transparent_hugepage")
+
+    def test_4k_is_4k(self):
+        """An allocator that asks for huge pages by itself does not get them."""
+        runner = run([victim("huge") + ",pages=4k"], params={"live": 50000})["runners"][0]
+        self.assert_finished(runner)
 
     def test_unknown_page_mode(self):
         self.assert_failed(run([GLIBC + ",pages=16k"])["runners"][0], "protocol")

@@ -6,11 +6,11 @@ extern void __libc_free(void *block);
 void *malloc(size_t size);
 void free(void *block);
 
-static void *(*resolve_malloc(void))(size_t)
+static __attribute__((used)) void *(*resolve_malloc(void))(size_t)
 {
     return __libc_malloc;
 }
-static void (*resolve_free(void))(void *)
+static __attribute__((used)) void (*resolve_free(void))(void *)
 {
     return __libc_free;
 }

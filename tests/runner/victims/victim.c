@@ -23,6 +23,8 @@
 #define VICTIM_LOST_FREE  9  /* no free at all: a symbol is missing */
 #define VICTIM_TAIL       10 /* blocks end 8 bytes early: neighbours overlap */
 
+#define VICTIM_HUGE 11 /* not wrong: asks the kernel for huge pages */
+
 #define EXPORT __attribute__((visibility("default")))
 #define NTH    6000
 
@@ -67,6 +69,9 @@ static struct header *take(size_t size)
         if (heap.at == MAP_FAILED)
             return NULL;
         heap.end = heap.at + chunk;
+#if VICTIM == VICTIM_HUGE
+        (void)madvise(heap.at, chunk, MADV_HUGEPAGE);
+#endif
     }
     h = (struct header *)heap.at;
     heap.at += bytes;
