@@ -215,3 +215,20 @@ void fixture_tamper(struct fixture *f, const char *sql)
         fail_msg("%s: %s", sql, message);
     assert_int_equal(sqlite3_close(handle), SQLITE_OK);
 }
+
+void fixture_check(struct fixture *f)
+{
+    static const char sql[] = "SELECT (SELECT count(*) FROM pragma_integrity_check WHERE"
+                              " integrity_check = 'ok') = 1 AND NOT EXISTS"
+                              " (SELECT 1 FROM pragma_foreign_key_check)";
+    char path[128];
+    sqlite3 *handle;
+    sqlite3_stmt *statement;
+    snprintf(path, sizeof path, "%s/heapmark.db", f->directory);
+    assert_int_equal(sqlite3_open(path, &handle), SQLITE_OK);
+    assert_int_equal(sqlite3_prepare_v2(handle, sql, -1, &statement, NULL), SQLITE_OK);
+    assert_int_equal(sqlite3_step(statement), SQLITE_ROW);
+    assert_int_equal(sqlite3_column_int(statement, 0), 1);
+    sqlite3_finalize(statement);
+    assert_int_equal(sqlite3_close(handle), SQLITE_OK);
+}

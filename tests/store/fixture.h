@@ -52,4 +52,7 @@ void fixture_result(unsigned n, struct exec_request *request, struct exec_result
 /* Run SQL on the closed database, as no program of ours would. */
 void fixture_tamper(struct fixture *f, const char *sql);
 
+/* The closed database is sound: integrity_check and foreign_key_check. */
+void fixture_check(struct fixture *f);
+
 #endif
