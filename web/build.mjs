@@ -10,11 +10,12 @@ import { build } from 'esbuild';
 
 const here = path.dirname(fileURLToPath(import.meta.url));
 const args = process.argv.slice(2);
-const out = args.find((a) => !a.startsWith('--'));
-if (!out) {
+const given = args.find((a) => !a.startsWith('--'));
+if (!given) {
   console.error('usage: node build.mjs OUT_DIR [--dev]');
   process.exit(2);
 }
+const out = path.resolve(given);
 const minify = !args.includes('--dev');
 const common = {
   absWorkingDir: here,

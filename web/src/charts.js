@@ -3,7 +3,7 @@
 // numbers, so the canvas is one image to a screen reader, described in words.
 
 import uPlot from 'uplot';
-import { number, scaleFor } from './format.js';
+import { clip, number, precise, scaleFor, times } from './format.js';
 import { colour, style } from './palette.js';
 import { h } from './dom.js';
 
@@ -137,7 +137,8 @@ function whisker(ctx, x0, x1, y, cap, px, ink, paper) {
   }
 }
 
-function fitText(ctx, text, width) {
+function fitText(ctx, whole, width) {
+  const text = clip(whole, 80);
   if (ctx.measureText(text).width <= width) return text;
   const chars = Array.from(text);
   while (chars.length > 1 && ctx.measureText(`${chars.join('')}…`).width > width) chars.pop();
@@ -209,8 +210,8 @@ function drawBars(u, rows, scale, c, options) {
 export function bars({ title, description, rows, unit, ratio = false }) {
   const largest = Math.max(0, ...rows.flatMap((r) => [r.value, r.high]).filter(known));
   const scale = ratio ? { factor: 1, unit: '× reference' } : scaleFor(unit, largest);
-  const text = (v) => (ratio ? `${number(v)}×` : number(v * scale.factor));
-  const height = rows.length * BAR_HEIGHT + 44;
+  const text = (v) => (ratio ? times(v) : precise(v * scale.factor));
+  const height = rows.length * BAR_HEIGHT + 32;
   return figure(
     title,
     description,
@@ -228,7 +229,7 @@ export function bars({ title, description, rows, unit, ratio = false }) {
         {
           width,
           height,
-          padding: [6, 8, 0, 0],
+          padding: [6, 20, 0, 0],
           legend: { show: false },
           cursor: { show: false },
           scales: {
@@ -252,11 +253,10 @@ export function bars({ title, description, rows, unit, ratio = false }) {
               ...axisBase(c),
               scale: 'v',
               side: 2,
-              size: 38,
+              size: 26,
               space: 70,
               label: undefined,
-              values: (_, splits) =>
-                splits.map((v, i) => (i === splits.length - 1 || v > top * 1.02 ? '' : number(v))),
+              values: (_, splits) => splits.map((v) => number(v)),
             },
           ],
           series: [{ scale: 'x' }, { scale: 'v', paths: () => null, points: { show: false } }],
@@ -289,6 +289,7 @@ function drawLines(u, series, c, hidden, room) {
   const px = uPlot.pxRatio;
   const shown = series.filter((s) => !hidden.has(s.subject));
   ctx.save();
+  ctx.setLineDash([]); // uPlot leaves the ideal's dashes set
   const ends = [];
   for (const s of shown) {
     const tint = colour(s.subject);
@@ -359,7 +360,7 @@ function legend(series, hidden, redraw) {
             },
           },
           swatch(s.subject),
-          h('bdi', {}, s.subject),
+          h('bdi', {}, clip(s.subject, 60)),
         ),
       ),
     ),
@@ -423,6 +424,7 @@ export function scalingLines({ title, description, series, hidden }) {
     h('p', { class: 'axis' }, `threads → (dashed: ideal, ${number(ideal)}× at ${last})`),
     legend(series, hidden, () => plot?.redraw()),
   );
+  out.classList.add('across');
   return out;
 }
 

@@ -3,8 +3,8 @@
 const NONE = '–';
 const MINUS = '\u2212';
 
-/** Three significant digits, thousands apart; never an exponent between 1e-4 and 1e15. */
-export function number(value, digits = 3) {
+/** Up to three significant digits, thousands apart; no exponent between 1e-4 and 1e15. */
+export function number(value, digits = 3, keepZeros = false) {
   if (value === null || value === undefined || !Number.isFinite(value)) return NONE;
   if (value === 0) return '0';
   const magnitude = Math.floor(Math.log10(Math.abs(value)));
@@ -12,11 +12,14 @@ export function number(value, digits = 3) {
   const decimals = Math.max(0, digits - 1 - magnitude);
   return value
     .toLocaleString('en-US', {
-      minimumFractionDigits: 0,
+      minimumFractionDigits: keepZeros ? Math.min(decimals, 12) : 0,
       maximumFractionDigits: Math.min(decimals, 12),
     })
     .replace('-', MINUS);
 }
+
+/** The same with trailing zeros kept: "11.0" was measured to a tenth. For measured values. */
+export const precise = (value) => number(value, 3, true);
 
 export function integer(value) {
   return Number.isFinite(value) ? Math.round(value).toLocaleString('en-US') : NONE;
@@ -38,7 +41,7 @@ export function bytes(value) {
 /** 0.174 → "17.4%". */
 export function percent(ratio, digits = 3) {
   if (ratio === null || !Number.isFinite(ratio)) return NONE;
-  return `${number(ratio * 100, digits)}%`;
+  return `${number(ratio * 100, digits, true)}%`;
 }
 
 /**
@@ -50,7 +53,7 @@ export function scaleFor(unit, largest) {
   const plain = (factor, shown) => ({
     factor,
     unit: shown,
-    text: (v) => (v === null ? NONE : number(v * factor)),
+    text: (v) => (v === null ? NONE : precise(v * factor)),
   });
   switch (unit) {
     case 'bytes': {
@@ -102,9 +105,10 @@ export function localTime(iso) {
   return t.toLocaleString(undefined, { dateStyle: 'medium', timeStyle: 'medium' });
 }
 
-/** "1.42×", with the range where there is one. */
+/** "1.42×"; below a tenth two significant digits, so that nothing shows as 0.00×. */
 export function times(ratio) {
-  return ratio === null || !Number.isFinite(ratio) ? NONE : `${ratio.toFixed(2)}×`;
+  if (ratio === null || !Number.isFinite(ratio)) return NONE;
+  return `${ratio >= 0.1 || ratio === 0 ? ratio.toFixed(2) : number(ratio, 2, true)}×`;
 }
 
 /** "0-3,8" → [0,1,2,3,8]. Anything else → []. */

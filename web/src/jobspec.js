@@ -182,11 +182,30 @@ export function curlLine(url, body, withToken) {
   return parts.join(' ');
 }
 
-export function cliLine(body) {
-  const keys = Object.keys(body);
-  if (keys.length === 1 && keys[0] === 'preset')
-    return `heapmark submit ${shellQuote(body.preset)}`;
-  return 'heapmark submit job.json';
+const CLI_SERVER = 'http://127.0.0.1:8080'; // what the command uses when not told
+
+/** The same job for the command: options where they say it all, else the saved file. */
+export function cliLine(body, server = CLI_SERVER) {
+  const parts = ['heapmark submit'];
+  const said = ['preset', 'profile', 'name', 'allocators'];
+  if (body.preset && Object.keys(body).every((key) => said.includes(key))) {
+    parts.push(shellQuote(body.preset));
+    if (body.profile) parts.push('--profile', shellQuote(body.profile));
+    if (body.name) parts.push('--name', shellQuote(body.name));
+    if (body.allocators)
+      parts.push(
+        '--allocators',
+        shellQuote(
+          body.allocators
+            .map((a) => (typeof a === 'string' ? a : [a.name, ...a.options].join('+')))
+            .join(','),
+        ),
+      );
+  } else {
+    parts.push('job.json');
+  }
+  if (server !== CLI_SERVER) parts.push('--server', shellQuote(server));
+  return parts.join(' ');
 }
 
 /**

@@ -1,21 +1,28 @@
 // From the job's results to what the pages show: the article's table, verdict words, scaling.
 // Pure; tested by tests/browser/unit.test.mjs.
 
+import { clip } from './format.js';
+
 export const BASELINES = ['null', 'bump', 'lifo'];
 
 const PREFERRED = ['pairs_per_s', 'ns_per_pair', 'ns_per_access', 'cow_ns_per_write', 'fork_ns'];
 
-export const isBaseline = (cell) => BASELINES.includes(cell.allocator);
+/** Null, bump and lifo stand for the harness; where page modes are compared they only carry. */
+export const isBaseline = (cell, group = null) =>
+  group?.axis !== 'pages' && BASELINES.includes(cell.allocator);
 
 export const groupTitle = (group) =>
-  [
-    group.workload,
-    group.params_key,
-    `${group.threads} ${group.threads === 1 ? 'thread' : 'threads'}`,
-    group.axis === 'pages' ? '' : group.pages,
-  ]
-    .filter(Boolean)
-    .join(' · ');
+  clip(
+    [
+      group.workload,
+      group.params_key,
+      `${group.threads} ${group.threads === 1 ? 'thread' : 'threads'}`,
+      group.axis === 'pages' ? '' : group.pages,
+    ]
+      .filter(Boolean)
+      .join(' · '),
+    160,
+  );
 
 /** What a cell is called within its group: the page mode where that is what varies. */
 export const cellLabel = (group, cell) => (group.axis === 'pages' ? cell.pages : cell.subject);

@@ -15,16 +15,20 @@ export function factsList(facts) {
   const rows = Object.entries(facts ?? {}).filter(([name]) => name !== 'pools');
   return h(
     'dl',
-    { class: 'facts' },
-    rows.map(([name, value]) => [
+    { class: 'facts columns' },
+    rows.map(([name, value]) =>
       h(
-        'dt',
+        'div',
         {},
-        clip(name, 60)
-          .replaceAll('_', ' ')
-          .replace(/ bytes$/, ''),
+        h(
+          'dt',
+          {},
+          clip(name, 60)
+            .replaceAll('_', ' ')
+            .replace(/ bytes$/, ''),
+        ),
+        h('dd', {}, bdi(text(name, value))),
       ),
-      h('dd', {}, bdi(text(name, value))),
-    ]),
+    ),
   );
 }

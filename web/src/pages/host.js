@@ -2,7 +2,7 @@
 
 import { get } from '../api.js';
 import { bdi, h, refill, tableBox } from '../dom.js';
-import { bytes, clip, cpuList, integer } from '../format.js';
+import { bytes, clip, cpuList, integer, plural } from '../format.js';
 import { factsList } from './facts.js';
 
 const SHORT = {
@@ -25,7 +25,7 @@ const isType = (node, name) => typeOf(node).toLowerCase().startsWith(name.toLowe
 function nodeTitle(node) {
   const type = SHORT[typeOf(node)] ?? clip(typeOf(node), 20);
   const size = node.size_bytes > 0 ? ` ${bytes(node.size_bytes)}` : '';
-  return `${type}${Number.isInteger(node.index) && node.index >= 0 ? ` ${node.index}` : ''}${size}`;
+  return `${type}${Number.isInteger(node.index) && node.index >= 0 && !isType(node, 'Machine') ? ` ${node.index}` : ''}${size}`;
 }
 
 /** hwloc's tree as nested boxes. CPUs in `used` may be given to jobs. */
@@ -101,7 +101,7 @@ function topologySection(host) {
     h(
       'p',
       {},
-      `${integer(countType(topology, 'Package'))} package(s), ${integer(countType(topology, 'Core'))} cores, ${integer(total)} CPUs.`,
+      `${plural(countType(topology, 'Package'), 'package')}, ${plural(countType(topology, 'Core'), 'core')}, ${plural(total, 'CPU')}.`,
       host.housekeeping
         ? ' The daemon keeps to a CPU of its own.'
         : h(

@@ -6,19 +6,12 @@ import { clip, duration, integer, localTime, plural } from '../format.js';
 import { groupTitle, isFinal, progressShare } from '../model.js';
 import { guard, problemBox, stateBadge } from '../shell.js';
 import { follow } from '../sse.js';
+import { ProgressPanel } from './progress.js';
 import { evidenceSections, loadEvidence } from './evidence.js';
 import { jobName } from './jobs.js';
-import { resultSections } from './results.js';
+import { resultSections } from './groups.js';
 
 const RESULTS_MS = 3000; // between two readings of the results of a running job
-
-const STATUS_WORDS = {
-  live: 'Live.',
-  reconnecting: 'Connection lost, reconnecting…',
-  polling: 'The live stream cannot be kept; reading the job every 3 s instead.',
-  offline: 'The server does not answer; trying again every 3 s.',
-  ended: '',
-};
 
 // Announced to screen readers at quarters only, not at every step.
 function announcer(region) {
@@ -151,73 +144,6 @@ function headView(page) {
   ];
 }
 
-function progressView(page) {
-  const { job, step, status } = page;
-  const p = job.progress ?? {};
-  if (isFinal(job.state)) {
-    const took =
-      job.started && job.finished
-        ? `Took ${duration((Date.parse(job.finished) - Date.parse(job.started)) / 1000)}. `
-        : '';
-    return h(
-      'p',
-      { class: 'small' },
-      took,
-      `${integer(p.steps_done)} of ${plural(p.steps_total ?? 0, 'step')} done`,
-      `, ${integer(p.steps_failed)} failed, ${integer(p.steps_discarded)} discarded.`,
-    );
-  }
-  const share = Math.round(progressShare(p) * 100);
-  return h(
-    'section',
-    { class: 'card live', 'aria-label': 'Progress' },
-    h(
-      'div',
-      { class: 'title' },
-      h(
-        'strong',
-        {},
-        job.state === 'queued'
-          ? 'Waiting in the queue'
-          : job.cancel_requested
-            ? 'Cancelling'
-            : `${share}% measured`,
-      ),
-      h(
-        'span',
-        {},
-        Number.isFinite(p.seconds_left) ? `about ${duration(p.seconds_left)} left` : '',
-      ),
-    ),
-    h('progress', { max: '100', value: share, 'aria-label': 'Steps done' }),
-    h(
-      'p',
-      {},
-      `${integer(p.steps_done)} of ${plural(p.steps_total ?? 0, 'step')}`,
-      p.steps_failed ? `, ${integer(p.steps_failed)} failed` : '',
-      p.steps_discarded ? `, ${integer(p.steps_discarded)} discarded` : '',
-      step
-        ? [
-            ' · last: ',
-            bdi(
-              clip(
-                [
-                  step.workload,
-                  step.threads ? `${step.threads} T` : '',
-                  page.cellNames(step.cells).join(', '),
-                ]
-                  .filter(Boolean)
-                  .join(' · '),
-                160,
-              ),
-            ),
-          ]
-        : '',
-    ),
-    h('p', { class: 'small', role: 'status', id: 'stream-status' }, STATUS_WORDS[status] ?? ''),
-  );
-}
-
 /** The matrix of cells, filling in: rows are groups, columns subjects. */
 function matrixView(page) {
   if (isFinal(page.job.state) || !page.groups.length) return null;
@@ -282,10 +208,14 @@ class JobPage {
         h('div', { id: `job-${name}` }),
       ]),
     );
+    this.progress = new ProgressPanel(this.regions.progress);
     this.announce = h('div', { class: 'sr', 'aria-live': 'polite', id: 'announce' });
     this.say = announcer(this.announce);
     this.stop = new AbortController();
     window.addEventListener('pagehide', () => this.stop.abort());
+    window.addEventListener('pageshow', (e) => {
+      if (e.persisted) location.reload(); // back from the history: the stream was cut
+    });
   }
 
   cellNames(indices) {
@@ -303,16 +233,29 @@ class JobPage {
         ? this.job.state
         : `${Math.round(progressShare(this.job.progress) * 100)}%`
     } · ${jobName(this.job)} · heapmark`;
-    refill(this.regions.head, headView(this));
-    refill(this.regions.progress, progressView(this));
+    this.showHead();
+    this.showProgress();
     this.say(this.job);
+  }
+
+  /** Only when it changed: a button redrawn at each step could not be clicked. */
+  showHead() {
+    const { progress: _, ...rest } = this.job;
+    const shown = JSON.stringify(rest);
+    if (shown !== this.headShown) refill(this.regions.head, headView(this));
+    this.headShown = shown;
+  }
+
+  showProgress() {
+    const names = this.cellNames(this.step?.cells).join(', ');
+    this.progress.show(this.job, this.step, names, this.status);
   }
 
   async loadContext() {
     const [workloads, metrics, charts, host] = await Promise.all([
       all('workloads').catch(() => ({ items: [] })),
       all('metrics').catch(() => ({ items: [] })),
-      import('./charts.js'),
+      import('./charts.js'), // beside the bundle, see build.mjs
       get('host').catch(() => null),
     ]);
     const rows = workloads.items.flatMap((w) => w.metrics ?? []).concat(metrics.items);
@@ -347,6 +290,10 @@ class JobPage {
 
   async results(force) {
     const now = Date.now();
+    const choosing =
+      document.activeElement?.matches('select') &&
+      this.regions.results.contains(document.activeElement);
+    if (choosing && !force) return; // a redraw would close the open list
     if (this.loading || (!force && now - (this.loadedAt ?? 0) < RESULTS_MS)) return;
     this.loading = true;
     try {
@@ -392,7 +339,7 @@ class JobPage {
         },
         status: (word) => {
           this.status = word;
-          refill(this.regions.progress, progressView(this));
+          this.showProgress();
         },
       },
       this.stop.signal,

@@ -1,0 +1,67 @@
+// Pictures of every page for docs/images. usage: node web/screenshots.mjs [OUT_DIR]
+//
+// HEAPMARK_URL=http://127.0.0.1:7070/ HEAPMARK_JOB=UUID draws a daemon's real results; without
+// them the made-up data of tests/browser is drawn. HEAPMARK_BUILD_DIR: where the bundle is.
+import { mkdir } from 'node:fs/promises';
+import { fileURLToPath } from 'node:url';
+import path from 'node:path';
+import { distDir, launch, missing, openPage } from '../tests/browser/browser.mjs';
+import { startFake } from '../tests/browser/fake_api.mjs';
+import { JOB_ID, LIVE_ID, makeJob } from '../tests/browser/fixtures.mjs';
+
+const here = path.dirname(fileURLToPath(import.meta.url));
+const out = process.argv[2] ?? path.join(here, '..', 'docs', 'images');
+const why = missing();
+if (why) {
+  console.error(`screenshots: ${why}`);
+  process.exit(1);
+}
+const real = process.env.HEAPMARK_URL;
+const fake = real ? null : await startFake(distDir());
+if (fake) {
+  fake.control.jobs.set('l', {
+    ...makeJob(LIVE_ID),
+    name: 'nightly',
+    state: 'running',
+    finished: null,
+    progress: {
+      steps_total: 200,
+      steps_done: 74,
+      steps_failed: 0,
+      steps_discarded: 1,
+      seconds_left: 61,
+    },
+  });
+  fake.control.live = { done: 7, cancelled: false, stepMs: 60000, auto: false };
+}
+const base = real ?? fake.url;
+const job = process.env.HEAPMARK_JOB ?? JOB_ID;
+const pages = [
+  ['jobs', ''],
+  ['job', `job?id=${job}`],
+  ['submit', 'submit'],
+  ['host', 'host'],
+  ['allocators', 'allocators'],
+];
+if (fake) pages.push(['job-live', `job?id=${LIVE_ID}`]);
+const looks = [
+  ['light', { colorScheme: 'light' }],
+  ['dark', { colorScheme: 'dark' }],
+  ['narrow', { colorScheme: 'light', viewport: { width: 390, height: 844 } }],
+];
+
+await mkdir(out, { recursive: true });
+const browser = await launch();
+for (const [name, address] of pages) {
+  for (const [look, options] of looks) {
+    const page = await openPage(browser, options);
+    await page.goto(new URL(address, base).href);
+    await page.waitForSelector('main h1');
+    await page.waitForTimeout(700);
+    await page.screenshot({ path: path.join(out, `${name}-${look}.png`), fullPage: true });
+    if (page.faults.length) console.error(name, look, page.faults);
+    await page.context().close();
+  }
+}
+await browser.close();
+await fake?.close();

@@ -1,0 +1,135 @@
+// Table parts the results share: values with intervals, verdicts, headings.
+
+import { bdi, h } from '../dom.js';
+import { clip, integer, percent, times } from '../format.js';
+import { isBaseline, verdict, verdictWords } from '../model.js';
+
+export const known = (v) => v !== null && v !== undefined && Number.isFinite(v);
+
+export const arrow = (direction) =>
+  ({ higher: '↑ higher is better', lower: '↓ lower is better' })[direction] ?? 'for context';
+
+export const threadsText = (n) => `${integer(n)} thread${n === 1 ? '' : 's'}`;
+
+/** "heap_peak_bytes" → "heap peak": the unit stands beside it, in the scale shown. */
+export const metricTitle = (name) => name.replace(/_(ns|us|bytes)$/, '').replaceAll('_', ' ');
+
+/** What the API's metric rows say of a metric. */
+export function metricInfo(ctx, name) {
+  const row = ctx.metrics.get(name);
+  return {
+    name,
+    title: metricTitle(name),
+    help: row?.help ?? '',
+    unit: row?.unit ?? '',
+    direction: row?.direction ?? 'neutral',
+  };
+}
+
+/** The largest value or bound, for a common scale. */
+export const largestOf = (summaries) =>
+  Math.max(0, ...summaries.flatMap((s) => (s ? [s.value, s.high] : [])).filter(known));
+
+export function interval(s, text) {
+  if (!s || !known(s.low) || !known(s.high)) return null;
+  return h('span', { class: 'interval' }, `${text(s.low)} – ${text(s.high)}`);
+}
+
+export function valueCell(s, text) {
+  if (!s || !known(s.value)) return h('td', { class: 'n' }, '–');
+  return h(
+    'td',
+    { class: 'n' },
+    h('span', { class: 'value' }, text(s.value)),
+    ' ',
+    interval(s, text),
+  );
+}
+
+/** A value with its interval as text and as a thin bar on the column's common scale. */
+export function meterCell(s, text, largest, colour) {
+  const cell = valueCell(s, text);
+  if (!s || !known(s.value) || !(largest > 0) || s.value < 0 || s.value > largest) return cell;
+  const track = h('span', { class: 'meter', 'aria-hidden': 'true' });
+  const part = (cls, from, to) => {
+    const bar = h('span', { class: cls });
+    bar.style.left = `${(100 * from) / largest}%`;
+    bar.style.width = `${Math.max(0.6, (100 * (to - from)) / largest)}%`;
+    track.append(bar);
+    return bar;
+  };
+  part('meter-value', 0, s.value).style.background = colour;
+  if (known(s.low) && known(s.high)) part('meter-range', Math.max(0, s.low), s.high);
+  cell.append(track);
+  return cell;
+}
+
+/** Against the reference: ratio with interval and direction, or that there is no difference. */
+export function against(cell, s, reference, group) {
+  if (isBaseline(cell, group)) return h('span', { class: 'verdict' }, 'harness cost');
+  const word = verdict(cell, s);
+  if (word === 'reference' || word === 'none')
+    return h('span', { class: 'verdict' }, verdictWords(word, reference));
+  const range = h('span', { class: 'interval' }, `${times(s.ratio_low)} – ${times(s.ratio_high)}`);
+  const name = clip(reference, 30);
+  if (word === 'same') return h('span', { class: 'verdict' }, `no difference from ${name} `, range);
+  const mark = { better: '▲', worse: '▼' }[word] ?? '•';
+  return h(
+    'span',
+    { class: `verdict ${word}` },
+    h('span', { 'aria-hidden': 'true' }, `${mark} `),
+    `${times(s.ratio)} ${name} `,
+    h('span', { class: 'sr' }, `, ${word}, `),
+    range,
+  );
+}
+
+export const noiseText = (s) => (s && known(s.noise) ? `±${percent(s.noise, 2)}` : '–');
+
+export function harnessShare(s) {
+  if (!s || (!s.harness_bound && !known(s.null_share))) return '–';
+  const share = known(s.null_share) ? percent(s.null_share, 2) : '';
+  if (!s.harness_bound) return share;
+  const title =
+    'More than half of the time is the harness: the allocator is faster than this shows.';
+  return h('span', { class: 'tag warn', title }, `harness-bound ${share}`);
+}
+
+export function subjectHead(ctx, label, trials) {
+  const failed = trials?.failed
+    ? h('span', { class: 'tag bad' }, `${integer(trials.failed)} failed`)
+    : null;
+  return h(
+    'th',
+    { scope: 'row', class: 'subject' },
+    ctx.charts.swatch(label),
+    bdi(clip(label, 60)),
+    failed,
+  );
+}
+
+export function columnHead(name, { unit = '', direction = '', source = '', help = '' } = {}) {
+  const line = (cls, text) => (text ? h('span', { class: cls }, text) : null);
+  return h(
+    'th',
+    { scope: 'col', class: 'n', title: help || null },
+    name,
+    line('unit', unit),
+    line('dir', direction && arrow(direction)),
+    line('src', source),
+  );
+}
+
+/** A labelled choice, only where there is one. options: [value, text]. */
+export function chooser(id, text, options, value, change) {
+  if (options.length < 2) return null;
+  const list = options.map(([v, t]) =>
+    h('option', { value: v, selected: v === value }, clip(t, 60)),
+  );
+  return h(
+    'label',
+    { class: 'inline' },
+    `${text} `,
+    h('select', { id, onchange: (e) => change(e.target.value) }, list),
+  );
+}
