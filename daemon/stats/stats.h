@@ -40,11 +40,10 @@ int stats_moments(const double *values, uint32_t count, struct stats_moments *re
 /* ---- estimate with interval ----------------------------------------------------------------- */
 
 struct stats_estimate {
-    double value;     /* NaN when count is 0 */
-    double low, high; /* closed interval; NaN when count is 0 */
-    double
-        confidence;    /* reached: at least what was asked, or less when count is too small for
-                        * it (then the interval is the widest: minimum to maximum). 0 for one value */
+    double value;      /* NaN when count is 0 */
+    double low, high;  /* closed interval; NaN when count is 0 */
+    double confidence; /* reached: at least what was asked, or less when count is too small for
+                        * it (then the interval is minimum to maximum); 0 for one value */
     uint32_t count;    /* values used */
     uint32_t excluded; /* not finite; on a logarithmic scale also values not above 0 */
     bool log_scale;    /* taken over ln(x) and mapped back by exp */

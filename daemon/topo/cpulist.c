@@ -63,7 +63,7 @@ static int parse_cpu(const char **at, const char *text, const char *field, unsig
 static int parse_range(const char **at, const char *text, const char *field, unsigned *ret_first,
                        unsigned *ret_last, struct err *e)
 {
-    unsigned first, last;
+    unsigned first = 0, last;
     int r = parse_cpu(at, text, field, &first, e);
     if (r < 0)
         return r;

@@ -192,8 +192,11 @@ static unsigned page_sizes(int root, const char *path, uint64_t *ret_kib, unsign
         return 0;
     }
     for (struct dirent *d; (d = readdir(dir)) && count < capacity;) {
-        unsigned long long kib;
-        if (sscanf(d->d_name, "hugepages-%llukB", &kib) == 1)
+        char *end = d->d_name;
+        uint64_t kib = 0;
+        if (strncmp(d->d_name, "hugepages-", 10) == 0)
+            kib = strtoull(d->d_name + 10, &end, 10);
+        if (kib > 0 && strcmp(end, "kB") == 0)
             ret_kib[count++] = kib;
     }
     closedir(dir);
@@ -250,11 +253,11 @@ static void gather_thp(int root, struct host_facts *f)
 
 static uint64_t meminfo_bytes(const char *text, const char *key)
 {
-    char value[64];
-    unsigned long long kib;
-    return keyed_line(text, key, value, sizeof value) && sscanf(value, "%llu kB", &kib) == 1
-               ? kib * 1024
-               : 0;
+    char value[64], *end;
+    if (!keyed_line(text, key, value, sizeof value))
+        return 0;
+    const uint64_t kib = strtoull(value, &end, 10);
+    return end != value && strcmp(end, " kB") == 0 ? kib * 1024 : 0;
 }
 
 static void gather_memory(int root, struct host_facts *f)

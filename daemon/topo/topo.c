@@ -201,16 +201,16 @@ int topo_place(const struct topo *t, const struct topo_request *request, struct 
 
 static uint64_t obj_size(hwloc_obj_t obj)
 {
-    if (obj->type == HWLOC_OBJ_NUMANODE)
+    if (obj && obj->type == HWLOC_OBJ_NUMANODE)
         return obj->attr->numanode.local_memory;
-    return hwloc_obj_type_is_cache(obj->type) ? obj->attr->cache.size : 0;
+    return obj && hwloc_obj_type_is_cache(obj->type) ? obj->attr->cache.size : 0;
 }
 
 static void node_cpus(const struct cpulist *cpus, char *buf, size_t buf_size)
 {
     static const char more[] = ",…";
-    if (cpulist_format(cpus, buf, buf_size - sizeof more) < 0)
-        strcat(buf, more);
+    if (cpulist_format(cpus, buf, buf_size - sizeof more) < 0) /* cut between items */
+        memcpy(buf + strlen(buf), more, sizeof more);
 }
 
 static bool node_fill(const struct topo *t, hwloc_obj_t obj, struct topo_node *node)

@@ -4,11 +4,12 @@
 Every figure comes from its definition: sign vectors are enumerated (2**n of them), Walsh averages
 are listed, large nulls are counted in exact integers. Standard library only.
 
-usage: stats_golden.py            print stats_golden.inc
-       stats_golden.py --check F  exit 1 if F differs from what would be printed
+usage: stats_golden.py          write stats_golden.inc and stats_rings_golden.inc beside this file
+       stats_golden.py --check  exit 1 if one of them differs from what would be written
 """
 import itertools
 import math
+import pathlib
 import random
 import statistics
 import sys
@@ -176,11 +177,6 @@ def emit(out):
               [0.03, 0.02, 0.01, 0.04, 0.05, 0.001]):
         out(f"    {{{len(p)}, {array(p)}, {array(holm(p))}}},")
     out("};")
-    out("static const struct golden_ring golden_rings[] = {")
-    for rotations, ratio, noise in ((2, 1.0, 0.01), (10, 1.03, 0.02), (24, 0.9, 0.1)):
-        x, y, want = ring(rotations, ratio, noise)
-        out(f"    {{{rotations}, {array(x)}, {array(y)}, {lit(want)}}},")
-    out("};")
     out("/* P(W >= w) for ranks 1..n, counted exactly: what the normal approximation must meet. */")
     out("static const struct golden_tail golden_tails[] = {")
     for n in (201, 300, 400):
@@ -192,17 +188,29 @@ def emit(out):
     out("};")
 
 
+def emit_rings(out):
+    out("/* Written by stats_golden.py: do not edit. */")
+    out("static const struct golden_ring golden_rings[] = {")
+    for rotations, ratio, noise in ((2, 1.0, 0.01), (10, 1.03, 0.02), (24, 0.9, 0.1)):
+        x, y, want = ring(rotations, ratio, noise)
+        out(f"    {{{rotations}, {array(x)}, {array(y)}, {lit(want)}}},")
+    out("};")
+
+
 def main(argv):
-    lines = []
-    emit(lines.append)
-    text = "\n".join(lines) + "\n"
-    if argv[1:2] == ["--check"]:
-        with open(argv[2], encoding="ascii") as f:
-            same = f.read() == text
-        print("same" if same else f"{argv[2]} differs from what {argv[0]} prints")
-        return 0 if same else 1
-    sys.stdout.write(text)
-    return 0
+    here = pathlib.Path(__file__).parent
+    differing = 0
+    for name, emitter in (("stats_golden.inc", emit), ("stats_rings_golden.inc", emit_rings)):
+        lines = []
+        emitter(lines.append)
+        text = "\n".join(lines) + "\n"
+        path = here / name
+        if argv[1:] != ["--check"]:
+            path.write_text(text, encoding="ascii")
+        elif path.read_text(encoding="ascii") != text:
+            print(f"{path} differs from what {argv[0]} writes")
+            differing += 1
+    return 1 if differing else 0
 
 
 if __name__ == "__main__":

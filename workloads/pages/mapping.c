@@ -176,7 +176,7 @@ int mapping_check(struct trial *t, const struct mapping *m, uint64_t *ret_huge_b
     const unsigned long long whole = m->bytes;
     if (m->mode == PAGES_4K && sum.anon_huge_bytes + sum.hugetlb_bytes > 0)
         return trial_fail(t, FAIL_PAGES_UNAVAILABLE, "pages 4k: %llu bytes are on huge pages",
-                          (unsigned long long)(sum.anon_huge_bytes + sum.hugetlb_bytes));
+                          (unsigned long long)sum.anon_huge_bytes + sum.hugetlb_bytes);
     if (m->mode == PAGES_THP && !thp_enough(m, have))
         return trial_fail(t, FAIL_PAGES_UNAVAILABLE,
                           "transparent huge pages back %llu of %llu bytes: free memory is too "

@@ -4,7 +4,7 @@
 #include <fcntl.h>
 #include <stdbool.h>
 #include <stddef.h>
-#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -58,16 +58,17 @@ static void take_field(const char *line, struct smaps_sum *sum)
         {"Private_Hugetlb:", offsetof(struct smaps_sum, hugetlb_bytes)},
         {"Shared_Hugetlb:", offsetof(struct smaps_sum, hugetlb_bytes)},
     };
-    char name[32];
-    unsigned long long kib;
-    if (sscanf(line, "%31s %llu kB", name, &kib) != 2)
+    const size_t length = strcspn(line, " ");
+    char *end;
+    const uint64_t bytes = strtoull(line + length, &end, 10) * 1024;
+    if (strcmp(end, " kB") != 0)
         return;
     for (size_t i = 0; i < sizeof fields / sizeof fields[0]; i++)
-        if (strcmp(name, fields[i].name) == 0)
-            *(uint64_t *)((char *)sum + fields[i].offset) += kib * 1024;
-    if (strcmp(name, "KernelPageSize:") == 0 &&
-        (sum->kernel_page_bytes == 0 || kib * 1024 < sum->kernel_page_bytes))
-        sum->kernel_page_bytes = kib * 1024;
+        if (strlen(fields[i].name) == length && strncmp(line, fields[i].name, length) == 0)
+            *(uint64_t *)((char *)sum + fields[i].offset) += bytes;
+    if (strncmp(line, "KernelPageSize:", length) == 0 &&
+        (sum->kernel_page_bytes == 0 || bytes < sum->kernel_page_bytes))
+        sum->kernel_page_bytes = bytes;
 }
 
 struct smaps_filter {
@@ -75,12 +76,31 @@ struct smaps_filter {
     bool private_only;
 };
 
-static bool filter_takes(const struct smaps_filter *f, uint64_t start, uint64_t end,
-                         const char *rights)
+/* "7f00-7f10 rw-p ...": a mapping's first line. No field's name has a '-' after hex digits. */
+struct smaps_header {
+    uint64_t start, end;
+    bool shared;
+};
+
+static bool header_parse(const char *line, struct smaps_header *ret)
 {
-    if (f->private_only && rights[3] != 'p')
+    char *at;
+    ret->start = strtoull(line, &at, 16);
+    if (at == line || *at != '-')
         return false;
-    return start < f->base + f->bytes && end > f->base;
+    const char *end = at + 1;
+    ret->end = strtoull(end, &at, 16);
+    if (at == end || *at != ' ' || strnlen(at, 5) < 5)
+        return false;
+    ret->shared = at[4] == 's';
+    return true;
+}
+
+static bool filter_takes(const struct smaps_filter *f, const struct smaps_header *h)
+{
+    if (f->private_only && h->shared)
+        return false;
+    return h->start < f->base + f->bytes && h->end > f->base;
 }
 
 static int smaps_sum_fd(int fd, const struct smaps_filter *filter, struct smaps_sum *ret)
@@ -91,13 +111,11 @@ static int smaps_sum_fd(int fd, const struct smaps_filter *filter, struct smaps_
     char line[256];
     int r;
     while ((r = line_next(&reader, line, sizeof line)) > 0) {
-        unsigned long start, end;
-        char rights[5] = "";
-        /* A header is "7f00-7f10 rw-p ..."; no field's name holds a '-' after hex digits. */
-        if (sscanf(line, "%lx-%lx %4s", &start, &end, rights) == 3) {
+        struct smaps_header header;
+        if (header_parse(line, &header)) {
             any = true;
-            inside = filter_takes(filter, start, end, rights);
-            sum.mapped_bytes += inside ? end - start : 0;
+            inside = filter_takes(filter, &header);
+            sum.mapped_bytes += inside ? header.end - header.start : 0;
         } else if (inside) {
             take_field(line, &sum);
         }

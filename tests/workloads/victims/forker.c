@@ -17,9 +17,6 @@
 #define EXPORT __attribute__((visibility("default")))
 #define CHUNK  ((size_t)1 << 30)
 
-void *malloc(size_t size);
-void free(void *block);
-
 static char *start, *at;
 
 static __attribute__((unused)) void scribble(void)
