@@ -229,8 +229,8 @@ static void make_plan(struct mini *m)
     p->tape_bytes = m->tape_bytes;
     p->sched_batch = (uint32_t)m->batch;
     p->log_bytes_max = 65536;
-    p->cpus[0] = (uint16_t)m->cpu0;
-    p->cpus[1] = (uint16_t)m->cpu1;
+    for (uint32_t i = 0; i < RING_THREADS_MAX; i++)
+        p->cpus[i] = (uint16_t)(i % 2 ? m->cpu1 : m->cpu0);
     memcpy(p->turns, turns, (size_t)count * sizeof turns[0]);
     for (uint32_t i = 0; i < m->subjects_count; i++)
         p->subjects[i] = m->subjects[i].subject;

@@ -9,6 +9,7 @@
 
 #include <cmocka.h>
 
+#include "daemon/base/text.h"
 #include "workloads/ring/ring.h"
 
 static struct ring_turn turns[RING_TURNS_MAX];
@@ -151,7 +152,7 @@ static void plan_sizes(void **state)
     struct ring_plan *p = calloc(1, size);
     assert_non_null(p);
     p->magic = RING_MAGIC;
-    strcpy(p->build_id, ring_build_id());
+    text_copy(p->build_id, sizeof p->build_id, ring_build_id());
     p->workload = (uint32_t)workload_index("table-warm");
     p->runners_count = 1;
     p->turns_count = (uint32_t)count;

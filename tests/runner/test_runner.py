@@ -170,6 +170,12 @@ class HappyRing(RunnerTest):
             result["runners"][0]["metrics"]["live_bytes"]
         self.assertTrue(1.9 < ratio < 2.1, ratio)
 
+    def test_more_threads_than_cpus(self):
+        """The barrier spins first; then somebody must be let run."""
+        for workload, rotations in (("table-churn", 6), ("table-cold", 0)):
+            result = run([good()], workload, threads=12, params={"live": 500})
+            self.assert_finished(result["runners"][0], rotations)
+
     def test_tape_of_more_threads(self):
         self.assert_finished(run([good()], tape_threads=7)["runners"][0])
         self.assert_finished(run([good()], tape_threads=7, threads=2)["runners"][0])

@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -23,10 +24,11 @@ static int proc_field(const char *text, const char *field, uint64_t *ret_bytes)
         at += *at == '\n';
         if (strncmp(at, field, length) != 0 || at[length] != ':')
             continue;
-        unsigned long long kib;
-        if (sscanf(at + length + 1, "%llu kB", &kib) != 1)
+        char *end;
+        const uint64_t kib = strtoull(at + length + 1, &end, 10);
+        if (strncmp(end, " kB", 3) != 0)
             return -EPROTO;
-        *ret_bytes = (uint64_t)kib * 1024;
+        *ret_bytes = kib * 1024;
         return 0;
     }
     return -ENOENT;
@@ -146,7 +148,7 @@ int heap_check_pages(struct runner *r)
         return runner_fail(r, FAIL_SYSTEM, "smaps_rollup cannot be read");
     if (mode == PAGES_4K && thp + hugetlb > 0)
         return runner_fail(r, FAIL_PAGES_UNAVAILABLE, "pages 4k: %llu bytes are on huge pages",
-                           (unsigned long long)(thp + hugetlb));
+                           (unsigned long long)thp + hugetlb);
     if (mode == PAGES_4K)
         return 0;
     return heap_check_huge(r, mode == PAGES_THP ? thp : hugetlb, trial_heap_bytes(&r->trial));

@@ -20,6 +20,7 @@
 
 #include "allocators/adapters/adapter.h"
 #include "daemon/base/cleanup.h"
+#include "daemon/base/text.h"
 #include "workloads/runner/runner.h"
 
 #define MAPS_LINE_MAX 4352 /* addresses, rights, ids and a PATH_MAX */
@@ -52,6 +53,27 @@ static int maps_getc(struct maps_reader *m)
     return (unsigned char)m->buf[m->used++];
 }
 
+/* "start-end rights offset major:minor inode   path"; false if it is anything else. */
+static bool maps_parse(char *line, struct maps_line *ret)
+{
+    char *at = line;
+    ret->start = strtoull(at, &at, 16);
+    if (*at++ != '-')
+        return false;
+    ret->end = strtoull(at, &at, 16);
+    if (*at++ != ' ' || !(at = strchr(at, ' ')))
+        return false;
+    (void)strtoull(at, &at, 16); /* offset */
+    ret->major = (unsigned)strtoul(at, &at, 16);
+    if (*at++ != ':')
+        return false;
+    ret->minor = (unsigned)strtoul(at, &at, 16);
+    ret->inode = strtoull(at, &at, 10);
+    at += strspn(at, " ");
+    (void)text_copy(ret->path, sizeof ret->path, at);
+    return true;
+}
+
 static bool maps_next(struct maps_reader *m, struct maps_line *ret)
 {
     char line[MAPS_LINE_MAX];
@@ -61,18 +83,7 @@ static bool maps_next(struct maps_reader *m, struct maps_line *ret)
         if (n + 1 < sizeof line)
             line[n++] = (char)c;
     line[n] = '\0';
-    if (c < 0 && n == 0)
-        return false;
-    unsigned long start, end, inode;
-    int path_at = 0;
-    if (sscanf(line, "%lx-%lx %*s %*s %x:%x %lu %n", &start, &end, &ret->major, &ret->minor, &inode,
-               &path_at) != 5)
-        return false;
-    ret->start = start;
-    ret->end = end;
-    ret->inode = inode;
-    snprintf(ret->path, sizeof ret->path, "%.*s", (int)sizeof ret->path - 1, line + path_at);
-    return true;
+    return n > 0 && maps_parse(line, ret);
 }
 
 static int maps_find(const void *address, struct maps_line *ret)
@@ -124,7 +135,7 @@ static int load_resolve(struct runner *r, struct load_symbol symbols[LOAD_SYMBOL
 
 static int load_prove(struct runner *r, const struct load_symbol symbols[LOAD_SYMBOLS], int fd)
 {
-    struct maps_line file, at;
+    struct maps_line file = {0}, at = {0};
     struct stat st;
     if (fstat(fd, &st) < 0 || maps_of_file(fd, &file) < 0)
         return runner_fail(r, FAIL_IDENTITY, "%s: the file cannot be examined",
@@ -195,7 +206,7 @@ static void load_fill_api(struct runner *r, const struct load_symbol symbols[LOA
 static int load_symbols(struct runner *r)
 {
     const bool libc = r->subject->library_fd < 0;
-    struct load_symbol symbols[LOAD_SYMBOLS];
+    struct load_symbol symbols[LOAD_SYMBOLS] = {0};
     int e = load_resolve(r, symbols);
     if (e < 0)
         return e;

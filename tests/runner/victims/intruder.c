@@ -11,9 +11,6 @@
 
 #define EXPORT __attribute__((visibility("default")))
 
-void *malloc(size_t size);
-void free(void *block);
-
 extern void *__libc_malloc(size_t size);
 extern void __libc_free(void *block);
 
@@ -43,15 +40,15 @@ static void attack_file(unsigned long start, unsigned long end, const char *name
 
 static void attack_mappings(void)
 {
-    char line[512], rights[8], name[256];
-    unsigned long start, end;
+    char line[512];
     FILE *maps = fopen("/proc/self/maps", "r");
     while (maps && fgets(line, sizeof line, maps)) {
-        name[0] = '\0';
-        if (sscanf(line, "%lx-%lx %7s %*s %*s %*s %255[^\n]", &start, &end, rights, name) < 3 ||
-            strncmp(name, "/memfd:", 7) != 0)
+        char *at, *name = strstr(line, "/memfd:");
+        const unsigned long start = strtoul(line, &at, 16), end = strtoul(at + 1, &at, 16);
+        if (!name)
             continue;
-        if (rights[1] == '-')
+        name[strcspn(name, "\n")] = '\0';
+        if (at[2] == '-') /* " rw-s": not writable */
             report(mprotect((void *)start, end - start, PROT_READ | PROT_WRITE) == 0, "mprotect",
                    name);
         attack_file(start, end, name);

@@ -58,9 +58,10 @@ static struct header *take(size_t size)
         heap.free[c] = h->next;
         return h;
     }
-    size_t bytes = sizeof *h + ((size_t)1 << c);
 #if VICTIM == VICTIM_TAIL
-    bytes = sizeof *h + ((size + 15) & ~(size_t)15) - 16;
+    const size_t bytes = sizeof *h + ((size + 15) & ~(size_t)15) - 16;
+#else
+    const size_t bytes = sizeof *h + ((size_t)1 << c);
 #endif
     if (!heap.at || heap.end - heap.at < (ptrdiff_t)bytes) {
         const size_t chunk = (size_t)1 << 30;
