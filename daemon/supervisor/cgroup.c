@@ -129,29 +129,37 @@ static int self_move(int to, pid_t daemon_pid)
     return r < 0 ? r : move_process(to, getpid());
 }
 
-static int v2_enable(struct cgroup_host *host, unsigned at, pid_t daemon_pid)
+/* Make our own cgroup one whose children may have controllers. It must be emptied before any
+ * controller is enabled: cpuset and pids would be accepted beside processes, and then the children
+ * were threaded ones that can have neither memory nor processes of their own. */
+static int v2_make_room(int own, int base, pid_t daemon_pid)
 {
-    const struct cgroup_hierarchy *h = &host->layout.hierarchies[at];
-    int base = host->base_fds[at];
-    cleanup_(close_p) int own = openat(base, "..", OPEN_DIRECTORY);
-    if (own < 0)
-        return -errno;
-    int r = cgroup_ops_v2.base_prepare(own, -1, h->serves);
-    if (r != -EBUSY)
-        return r;
+    if (faccessat(own, "cgroup.type", F_OK, 0) < 0) /* the real root needs no room */
+        return 0;
+    int count = cgroup_dir_count(own);
+    if (count <= 0)
+        return count;
     if (mkdirat(base, SELF_NAME, 0755) < 0 && errno != EEXIST)
         return -errno;
     cleanup_(close_p) int self = openat(base, SELF_NAME, OPEN_DIRECTORY);
     if (self < 0)
         return -errno;
-    r = self_move(self, daemon_pid);
-    if (r == 0)
-        r = cgroup_ops_v2.base_prepare(own, -1, h->serves);
-    if (r == 0)
+    int r = self_move(self, daemon_pid);
+    if (r == 0 && cgroup_dir_count(own) == 0)
         return 0;
     (void)self_move(own, daemon_pid);
     (void)unlinkat(base, SELF_NAME, AT_REMOVEDIR);
-    return r;
+    return r < 0 ? r : -EBUSY;
+}
+
+static int v2_enable(struct cgroup_host *host, unsigned at, pid_t daemon_pid)
+{
+    int base = host->base_fds[at];
+    cleanup_(close_p) int own = openat(base, "..", OPEN_DIRECTORY);
+    if (own < 0)
+        return -errno;
+    int r = v2_make_room(own, base, daemon_pid);
+    return r < 0 ? r : cgroup_ops_v2.base_prepare(own, -1, host->layout.hierarchies[at].serves);
 }
 
 static void v2_prepare(struct cgroup_host *host, unsigned at, pid_t daemon_pid)

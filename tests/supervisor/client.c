@@ -110,15 +110,16 @@ static void catalogue_write(const struct client *c, bool with_uid)
 static void guardian_run(const struct client *c, const struct client_options *o, int socket)
 {
     char program[PATH_MAX], runner[PATH_MAX], state[PATH_MAX], catalog[PATH_MAX];
-    char in_tree[PATH_MAX], libraries[PATH_MAX];
+    char in_tree[PATH_MAX], libraries[PATH_MAX], daemon[40];
     path_in(program, sizeof program, build_dir(), "bin/heapmark-supervisor");
     snprintf(runner, sizeof runner, "--runner=%s/%s", build_dir(),
              o->runner ? o->runner : "tests/fake_runner");
     snprintf(state, sizeof state, "--state-dir=%s/state", c->dir);
     snprintf(catalog, sizeof catalog, "--catalog-dir=%s/catalog", c->dir);
     snprintf(libraries, sizeof libraries, "--library-dir=%s/lib", build_dir());
-    const char *argv[16] = {program, runner, state, catalog, libraries};
-    unsigned argc = 5;
+    snprintf(daemon, sizeof daemon, "--daemon-pid=%d", (int)getppid());
+    const char *argv[16] = {program, runner, state, catalog, libraries, daemon};
+    unsigned argc = 6;
     const char *source = getenv("HEAPMARK_SOURCE_DIR");
     if (o->runner && source) {
         snprintf(in_tree, sizeof in_tree, "--catalog-dir=%s/allocators/catalog", source);
@@ -150,6 +151,26 @@ void client_exec(struct client *c, const struct client_options *o)
     c->socket = ends[0];
 }
 
+/* Where it is known what must be found: qemu_v2.py, no_cgroups.py. */
+static void expect_controllers(const struct wire_hello *hello)
+{
+    const char *version = getenv("HEAPMARK_EXPECT_CGROUP");
+    const char *reason = getenv("HEAPMARK_EXPECT_REASON");
+    static const enum wire_controller controllers[] = {CONTROLLER_MEMORY, CONTROLLER_CPUSET,
+                                                       CONTROLLER_PIDS, CONTROLLER_HUGETLB};
+    for (unsigned i = 0; version && i < sizeof controllers / sizeof controllers[0]; i++) {
+        unsigned k = controllers[i];
+        if (hello->cgroup_version[k] != (unsigned)atoi(version))
+            fail_msg("%s is served by version %u: %s", wire_controller_name(controllers[i]),
+                     hello->cgroup_version[k], hello->reason[k]);
+        if (reason)
+            assert_non_null(strstr(hello->reason[k], reason));
+    }
+    const char *kill_version = getenv("HEAPMARK_EXPECT_KILL");
+    if (kill_version)
+        assert_int_equal(hello->cgroup_version[CONTROLLER_FREEZER], (unsigned)atoi(kill_version));
+}
+
 void client_hello(struct client *c)
 {
     struct wire_message m;
@@ -159,12 +180,14 @@ void client_hello(struct client *c)
     assert_int_equal(m.type, WIRE_HELLO);
     assert_int_equal(count, 0);
     c->hello = m.hello;
+    if (!c->is_nobody)
+        expect_controllers(&c->hello);
 }
 
 void client_start(struct client *c, const struct client_options *o)
 {
     (void)build_dir(); /* in the child an assertion would not stop the test */
-    *c = (struct client){.next_id = 1};
+    *c = (struct client){.next_id = 1, .is_nobody = o->as_nobody};
     snprintf(c->dir, sizeof c->dir, "/tmp/hm-sup.XXXXXX");
     assert_non_null(mkdtemp(c->dir));
     assert_int_equal(chmod(c->dir, 0755), 0);

@@ -19,6 +19,7 @@ struct client {
     char mark[64]; /* cgroup directory of this state directory */
     struct wire_hello hello;
     uint64_t next_id;
+    bool is_nobody;
 };
 
 struct client_options {
