@@ -199,8 +199,9 @@ enum cli_exit job_submit(struct cli *c, json_t **ret_job)
         *ret_job = NULL;
         return dry_run_print(c, reply);
     }
-    if (!member_text(reply, "id")[0])
+    json_t *job = json_object_get(reply, "job");
+    if (!member_text(job, "id")[0])
         return cli_fail(c, CLI_FAILED, "the server took the job but gave it no id");
-    *ret_job = take_ptr(reply);
+    *ret_job = json_incref(job);
     return CLI_OK;
 }
