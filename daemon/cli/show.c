@@ -269,7 +269,7 @@ enum cli_exit show_job(struct cli *c, const char *id)
     if (!json_is_object(json_object_get(doc, "job")) ||
         !json_is_array(json_object_get(doc, "groups")))
         return cli_fail(c, CLI_FAILED, "%s: the reply has no job and groups", path);
-    allocators = extra_get(c, "/api/v1/allocators?limit=200", 0);
+    allocators = extra_get(c, "/api/v1/allocators", 0);
     trials = extra_get(c, trials_path, TRIALS_LOOKED_AT);
     struct show s = {.c = c,
                      .job = json_object_get(doc, "job"),

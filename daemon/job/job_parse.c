@@ -21,7 +21,7 @@ struct profile {
 static const struct profile profiles[] = {
     {.name = "quick", .rings = 10, .rotations = 60, .blocks = 10, .warm_pct = 100},
     {.name = "full", .rings = 20, .rotations = 200, .blocks = 20, .warm_pct = 100},
-    {.name = "demo", .rings = 10, .rotations = 20, .blocks = 5, .warm_pct = 25},
+    {.name = "demo", .rings = 10, .rotations = 10, .blocks = 5, .warm_pct = 10},
 };
 
 static json_t *preset_load(const char *name, struct err *e)

@@ -197,7 +197,11 @@ static void step_count(struct run *run, const struct store_ring_new *ring,
             continue;
         }
         failed = true;
-        run->failures[cell]++;
+        /* Pages this host or allocator does not give will not be there next time either. */
+        run->hopeless[cell] = r->outcome == OUTCOME_FAILED &&
+                              (r->failure == FAIL_PAGES_UNAVAILABLE ||
+                               r->failure == FAIL_PAGES_UNSUPPORTED);
+        run->failures[cell] = run->hopeless[cell] ? RUN_FAILURES_MAX : run->failures[cell] + 1;
         failure_text(r, run->reasons[cell], sizeof run->reasons[cell]);
     }
     run->steps_failed += failed;
