@@ -59,11 +59,23 @@ class Latency(WorkloadTest):
             runner, = run("fork-latency", [forker("good") + ",pages=thp"], {**HEAP, "calls": 3})
             self.assertGreaterEqual(self.check(runner, 3)["huge_bytes"], 2 * MIB)
 
+    def test_thp_of_every_allocator_is_mostly_huge_or_refused(self):
+        with Knob(THP, "always"):
+            for name, subject in installed():
+                with self.subTest(allocator=name):
+                    runner, = run("fork-latency", [subject + ",pages=thp"],
+                                  {"rss_bytes": "32MiB", "calls": 3})
+                    if runner["failure"] == "none":
+                        m = self.check(runner, 3)
+                        self.assertGreaterEqual(m["huge_bytes"], m["heap_bytes"] / 2)
+                    else:
+                        self.assert_failed(runner, "pages_unavailable", "heap bytes")
+
     def test_thp_off(self):
         with Knob(THP, "never"):
             for workload in ("fork-latency", "fork-cow"):
                 runner, = run(workload, [forker("good") + ",pages=thp"], HEAP)
-                self.assert_failed(runner, "pages_unavailable", "no transparent huge page")
+                self.assert_failed(runner, "pages_unavailable", "off on this host")
 
     def test_4k_where_thp_is_always(self):
         with Knob(THP, "always"):

@@ -395,16 +395,21 @@ static void test_chase_plan(void **state)
 static void test_fork_plan(void **state)
 {
     (void)state;
-    static const char *const names[] = {"fork-latency", "fork-cow"};
-    for (size_t i = 0; i < LENGTH(names); i++) {
-        const struct workload *w = workload_find(names[i]);
+    static const struct {
+        const char *workload;
+        uint64_t written_pages; /* copies of a quarter of the default heap, every 4 KiB */
+    } rows[] = {{"fork-latency", 0}, {"fork-cow", 4096}};
+    for (size_t i = 0; i < LENGTH(rows); i++) {
+        const struct workload *w = workload_find(rows[i].workload);
         assert_non_null(w);
         assert_int_equal(w->threads_max, 1);
         assert_int_equal(w->pages_mask, PAGES_BIT(PAGES_4K) | PAGES_BIT(PAGES_THP));
         struct workload_point p = point_of(w, PAGES_4K, "block_bytes", 1000);
-        assert_int_equal(w->heap_bytes(&p), 67109 * 1000); /* 64 MiB rounded up to whole blocks */
+        assert_int_equal(w->heap_bytes(&p), /* 64 MiB rounded up to whole blocks */
+                         67109 * 1000 + rows[i].written_pages * 4096);
         p = point_of(w, PAGES_4K, "rss_bytes", UINT64_C(1) << 40);
-        assert_true(w->heap_bytes(&p) == UINT64_C(1) << 40);
+        assert_true(w->heap_bytes(&p) >= UINT64_C(1) << 40);
+        assert_true(w->heap_bytes(&p) <= UINT64_C(2) << 40);
     }
 }
 

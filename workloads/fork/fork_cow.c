@@ -71,6 +71,14 @@ static uint64_t cow_stride(const struct trial *t)
     return stride_bytes[t->point->params[COW_STRIDE].u];
 }
 
+/* With the copies: both processes are charged to one limit. */
+static uint64_t cow_heap_bytes(const struct workload_point *point)
+{
+    const uint64_t heap = fork_heap_bytes(point);
+    return heap + COW_PAGE * cow_targets_max(heap, stride_bytes[point->params[COW_STRIDE].u],
+                                             point->params[COW_FRACTION].u);
+}
+
 static int cow_setup(struct trial *t)
 {
     struct cow_state *s = trial_shared(t, sizeof *s);
@@ -244,7 +252,7 @@ const struct workload fork_cow = {
     .metrics = cow_metrics,
     .metrics_count = sizeof cow_metrics / sizeof cow_metrics[0],
     .checks_pages = true,
-    .heap_bytes = fork_heap_bytes,
+    .heap_bytes = cow_heap_bytes,
     .setup = cow_setup,
     .run = cow_run,
     .verify = cow_verify,

@@ -5,8 +5,11 @@
 #include <sys/wait.h>
 
 #include "daemon/base/hash.h"
+#include "workloads/pages/mapping.h"
+#include "workloads/pages/smaps.h"
 
 #define PAGE 4096u
+#define HUGE ((uintptr_t)2 << 20)
 
 static uint64_t blocks_count(const struct workload_point *point)
 {
@@ -36,24 +39,52 @@ static uint64_t block_word(uint64_t index)
     return hash_mix(index, 0xf0);
 }
 
-static int heap_check_pages(struct trial *t)
+/* Only where blocks are: the mapping around them may be far larger than what is in use. */
+static void heap_collapse(const struct fork_heap *h)
 {
-    uint64_t huge = 0;
-    if (t->alloc.flags & RING_SUBJECT_NULL)
-        return 0;
-    int r = trial_smaps_bytes(0, "AnonHugePages", &huge);
+    uintptr_t done = 0;
+    for (uint64_t i = 0; i < h->blocks_count; i++) {
+        const uintptr_t block = (uintptr_t)h->blocks[i];
+        for (uintptr_t at = block / HUGE * HUGE; at < block + h->block_bytes; at += HUGE) {
+            if (at != done)
+                mapping_collapse((void *)at, HUGE); /* NOLINT(performance-no-int-to-ptr) */
+            done = at;
+        }
+    }
+}
+
+static int heap_check_pages(struct trial *t, uint64_t heap_bytes)
+{
+    struct smaps_sum sum;
+    int r = smaps_private(&sum);
     if (r < 0)
-        return trial_fail(t, FAIL_SYSTEM, "smaps_rollup: %s", strerrordesc_np(-r));
+        return trial_fail(t, FAIL_SYSTEM, "smaps: %s", strerrordesc_np(-r));
+    const unsigned long long huge = sum.anon_huge_bytes, heap = heap_bytes;
     trial_metric(t, METRIC_HUGE_BYTES, (double)huge);
     if (t->point->pages == PAGES_4K && huge > 0)
         return trial_fail(t, FAIL_PAGES_UNAVAILABLE, "pages 4k: %llu bytes are on huge pages",
-                          (unsigned long long)huge);
-    if (t->point->pages == PAGES_THP && huge == 0)
+                          huge);
+    if (t->point->pages == PAGES_THP && huge < heap / 2)
         return trial_fail(t, FAIL_PAGES_UNAVAILABLE,
-                          "no transparent huge page backs the heap: write always to "
-                          "/sys/kernel/mm/transparent_hugepage/enabled, or this allocator grows "
-                          "its heap in steps too small for them");
+                          "transparent huge pages back %llu of %llu heap bytes: free memory is "
+                          "too fragmented (write 1 to /proc/sys/vm/compact_memory), or this "
+                          "allocator's mappings do not hold whole huge pages",
+                          huge, heap);
     return 0;
+}
+
+static int heap_pages(struct trial *t, const struct fork_heap *h)
+{
+    const bool thp = t->point->pages == PAGES_THP, real = !(t->alloc.flags & RING_SUBJECT_NULL);
+    if (thp && real && mapping_thp_is_never())
+        return trial_fail(t, FAIL_PAGES_UNAVAILABLE,
+                          "transparent huge pages are off on this host: write always to "
+                          "/sys/kernel/mm/transparent_hugepage/enabled");
+    if (thp && real)
+        heap_collapse(h);
+    const uint64_t heap_bytes = trial_heap_bytes(t);
+    trial_metric(t, METRIC_HEAP_BYTES, (double)heap_bytes);
+    return real ? heap_check_pages(t, heap_bytes) : 0;
 }
 
 int fork_heap_build(struct trial *t, struct fork_heap *h)
@@ -71,8 +102,7 @@ int fork_heap_build(struct trial *t, struct fork_heap *h)
         memcpy(block, &word, sizeof word);
         h->blocks[i] = block;
     }
-    trial_metric(t, METRIC_HEAP_BYTES, (double)trial_heap_bytes(t));
-    return heap_check_pages(t);
+    return heap_pages(t, h);
 }
 
 int fork_heap_verify(struct trial *t, const struct fork_heap *h)

@@ -27,7 +27,9 @@ struct fork_heap {
 uint64_t fork_heap_bytes(const struct workload_point *point);
 
 /* setup: room for the harness. run: the blocks; reports METRIC_HEAP_BYTES and METRIC_HUGE_BYTES and
- * fails unless the page mode is the one asked for. */
+ * fails unless the page mode is the one asked for: no huge page at all for 4k, at least half of
+ * the heap for thp. For thp the kernel is first asked to collapse what it has not yet, as its
+ * khugepaged would in time, so that the cell is about huge pages and not about who grows how. */
 int fork_heap_setup(struct trial *t, struct fork_heap **ret);
 int fork_heap_build(struct trial *t, struct fork_heap *h);
 /* Every block still begins with what build wrote there. */

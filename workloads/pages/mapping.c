@@ -48,9 +48,7 @@ static int hugetlb_refused(struct trial *t, const struct mapping *m, const char 
                       (unsigned long long)page_mode_bytes(m->mode) / 1024);
 }
 
-/* True when the host's knob forbids transparent huge pages of 2 MiB even to who asks for them.
- * A knob that cannot be read decides nothing: the proof comes later anyway. */
-static bool thp_is_never(void)
+bool mapping_thp_is_never(void)
 {
     char text[128];
     ssize_t n = io_read_file(AT_FDCWD, THP_DIR "hugepages-2048kB/enabled", text, sizeof text);
@@ -69,7 +67,7 @@ static int advise(struct trial *t, const struct mapping *m)
     }
     if (m->mode != PAGES_THP)
         return 0;
-    if (thp_is_never())
+    if (mapping_thp_is_never())
         return trial_fail(t, FAIL_PAGES_UNAVAILABLE,
                           "transparent huge pages are off on this host: write madvise or always "
                           "to " THP_DIR "enabled");
@@ -149,21 +147,24 @@ static bool thp_enough(const struct mapping *m, uint64_t huge_bytes)
     return huge_bytes >= m->bytes / 100 * MAPPING_THP_PERCENT_MIN;
 }
 
+void mapping_collapse(void *at, uint64_t bytes)
+{
+    for (int i = 0; i < COLLAPSE_MAX; i++)
+        if (madvise(at, bytes, MADV_COLLAPSE) == 0 || errno != EAGAIN)
+            return;
+}
+
 int mapping_back(struct trial *t, const struct mapping *m)
 {
     struct smaps_sum sum;
     uint64_t huge_bytes;
     int r = mapping_smaps(t, m, &sum);
-    /* Where faults did not find free huge pages, the kernel may still put some together. It
-     * stops half-way with EAGAIN when it meets a page in use, and then continues when asked. */
-    for (int i = 0; r == 0 && m->mode == PAGES_THP && i < COLLAPSE_MAX; i++) {
-        if (thp_enough(m, sum.anon_huge_bytes))
-            break;
-        if (madvise(m->base, m->bytes, MADV_COLLAPSE) < 0 && errno != EAGAIN)
-            break;
-        r = mapping_smaps(t, m, &sum);
-    }
-    return r == 0 ? mapping_check(t, m, &huge_bytes) : r;
+    if (r < 0)
+        return r;
+    /* Where faults did not find free huge pages, the kernel may still put some together. */
+    if (m->mode == PAGES_THP && !thp_enough(m, sum.anon_huge_bytes))
+        mapping_collapse(m->base, m->bytes);
+    return mapping_check(t, m, &huge_bytes);
 }
 
 int mapping_check(struct trial *t, const struct mapping *m, uint64_t *ret_huge_bytes)

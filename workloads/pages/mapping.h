@@ -7,6 +7,7 @@
 #ifndef HEAPMARK_WORKLOADS_PAGES_MAPPING_H
 #define HEAPMARK_WORKLOADS_PAGES_MAPPING_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "workloads/trial.h"
@@ -26,6 +27,13 @@ struct mapping {
 uint64_t mapping_size(uint64_t bytes, enum page_mode mode);
 /* hugetlb pages of a mapping of that many bytes; 0 for modes without. */
 uint64_t mapping_hugetlb_pages(uint64_t bytes, enum page_mode mode);
+
+/* True when the host's knob forbids transparent huge pages of 2 MiB even to who asks for them.
+ * A knob that cannot be read decides nothing: the proof comes later anyway. */
+bool mapping_thp_is_never(void);
+/* Ask the kernel to put [at, at + bytes), multiples of 2 MiB, on huge pages now. It stops half-way
+ * with EAGAIN when it meets a page in use, and then continues when asked again: up to a bound. */
+void mapping_collapse(void *at, uint64_t bytes);
 
 int mapping_make(struct trial *t, uint64_t bytes, struct mapping *ret);
 /* First write to every 4 KiB of [from, to), multiples of the page size; adds its time to *ns. */
