@@ -1,10 +1,11 @@
 /* Paths nobody configured, from where the program stands:
  *
- *   PREFIX/bin/heapmarkd   PREFIX/libexec/heapmark/{heapmark-supervisor,heapmark-runner}
+ *   PREFIX/sbin/heapmarkd  PREFIX/libexec/heapmark/{heapmark-supervisor,heapmark-runner}
  *   PREFIX/share/heapmark/catalog   PREFIX/lib/heapmark/       an installation
  *   BUILD/bin/…            BUILD/share/heapmark/catalog   BUILD/lib/       a build tree */
 #include <errno.h>
 #include <limits.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -32,10 +33,10 @@ static int find_below(const char *dir, const char *const *places, int mode,
                       char ret[CONFIG_TEXT_SIZE])
 {
     for (; *places; places++) {
-        char path[PATH_MAX + 64];
-        int n = snprintf(path, sizeof path, "%s/%s", dir, *places);
-        if (n < CONFIG_TEXT_SIZE && access(path, mode) == 0) {
-            memcpy(ret, path, (size_t)n + 1);
+        char path[PATH_MAX + 64], clean[PATH_MAX];
+        snprintf(path, sizeof path, "%s/%s", dir, *places);
+        if (realpath(path, clean) && strlen(clean) < CONFIG_TEXT_SIZE && access(clean, mode) == 0) {
+            memcpy(ret, clean, strlen(clean) + 1);
             return 0;
         }
     }
@@ -47,7 +48,7 @@ static int resolve_program(const char *dir, const char *name, char *path, const 
 {
     char beside[64], installed[96];
     snprintf(beside, sizeof beside, "%s", name);
-    snprintf(installed, sizeof installed, "../libexec/heapmark/%s", name);
+    snprintf(installed, sizeof installed, "../" LIBEXECDIR "/heapmark/%s", name);
     const char *const places[] = {beside, installed, NULL};
     if (path[0]) {
         if (access(path, X_OK) < 0)
@@ -56,8 +57,8 @@ static int resolve_program(const char *dir, const char *name, char *path, const 
     }
     if (find_below(dir, places, X_OK, path) < 0)
         return err_set(e, ERR_INVALID, field,
-                       "no %s beside this program (%s) or in ../libexec/heapmark: set %s", name,
-                       dir, field);
+                       "no %s beside this program (%s) or in ../" LIBEXECDIR "/heapmark: set %s",
+                       name, dir, field);
     return 0;
 }
 
@@ -74,7 +75,7 @@ static int list_resolve(const char *dir, struct config_list *list, const char *c
 static int dirs_resolve(const char *dir, struct config *c, struct err *e)
 {
     static const char *const catalogs[] = {"../share/heapmark/catalog", NULL};
-    static const char *const libraries[] = {"../lib/heapmark", "../lib", NULL};
+    static const char *const libraries[] = {"../" LIBDIR "/heapmark", "../lib", NULL};
     bool given = c->catalog_dirs.count > 0;
     if (list_resolve(dir, &c->catalog_dirs, catalogs) < 0)
         return err_set(e, ERR_INVALID, "supervisor.catalog_dirs",
