@@ -27,9 +27,7 @@ static enum cli_exit fetch(struct cli *c, const char *collection, json_t **ret)
         if (code == CLI_OK)
             code = client_get(c->client, path, &found, &c->err);
     } else {
-        code = client_path_query(path, "limit", "200", &c->err);
-        if (code == CLI_OK)
-            code = client_list(c->client, path, 0, &found, &c->err);
+        code = client_list(c->client, path, 0, &found, &c->err);
     }
     if (code != CLI_OK)
         return code;

@@ -58,6 +58,8 @@ static enum cli_exit run_local(struct cli *c)
         code = client_new(local.server, NULL, &c->client, &c->err);
     if (code == CLI_OK)
         code = run_job(c, true);
+    if (code == CLI_UNREACHABLE && c->client)
+        code = local_lost(c, &local);
     client_free(take_ptr(c->client));
     local_stop(&local);
     return code;

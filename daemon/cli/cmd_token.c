@@ -86,7 +86,7 @@ static enum cli_exit token_list(struct cli *c)
     size_t i;
     const json_t *token;
     if (code == CLI_OK)
-        code = client_list(c->client, TOKENS_PATH "?limit=200", 0, &items, &c->err);
+        code = client_list(c->client, TOKENS_PATH, 0, &items, &c->err);
     if (code != CLI_OK)
         return code;
     if (c->json) {

@@ -23,7 +23,8 @@
 
 #define READY_WAIT_NS  (30 * NS_PER_S)
 #define READY_POLL_MS  50
-#define STOP_WAIT_MS   15000 /* a daemon told to end breaks its ring off and closes its database */
+#define DRAIN_WAIT_MS  500
+#define STOP_WAIT_MS   15000
 #define LOG_TAIL_BYTES 1500
 
 /* ---- the keeper ---- */
@@ -66,6 +67,9 @@ static void keeper_watch(pid_t daemon, int pipe_fd)
             return;
     }
     kill(daemon, SIGTERM);
+    if (daemon_wait(daemon, DRAIN_WAIT_MS))
+        return;
+    kill(daemon, SIGTERM); /* the second one breaks the running ring off */
     if (daemon_wait(daemon, STOP_WAIT_MS))
         return;
     kill(daemon, SIGKILL);
@@ -116,7 +120,7 @@ static _Noreturn void keeper_main(const char *program, char *const argv[], const
 
 static enum cli_exit program_find(struct cli *c, char program[PATH_MAX])
 {
-    ssize_t n = readlink("/proc/self/exe", program, PATH_MAX - 16);
+    ssize_t n = readlink("/proc/self/exe", program, PATH_MAX - 32);
     char *slash = NULL;
     if (n > 0) {
         program[n] = '\0';
@@ -124,10 +128,13 @@ static enum cli_exit program_find(struct cli *c, char program[PATH_MAX])
     }
     if (!slash)
         return cli_fail(c, CLI_FAILED, "cannot read /proc/self/exe");
-    memcpy(slash + 1, "heapmarkd", sizeof "heapmarkd");
-    if (access(program, X_OK) < 0)
-        return cli_fail(c, CLI_FAILED, "--local: cannot execute %s: %s", program, strerror(errno));
-    return CLI_OK;
+    memcpy(slash + 1, "heapmarkd", sizeof "heapmarkd"); /* a build tree */
+    if (access(program, X_OK) == 0)
+        return CLI_OK;
+    memcpy(slash + 1, "../sbin/heapmarkd", sizeof "../sbin/heapmarkd"); /* an installation */
+    if (access(program, X_OK) == 0)
+        return CLI_OK;
+    return cli_fail(c, CLI_FAILED, "--local: cannot execute %s: %s", program, strerror(errno));
 }
 
 static enum cli_exit state_make(struct cli *c, const char *given, const char *directory,
@@ -180,7 +187,7 @@ static enum cli_exit keeper_start(struct cli *c, struct local *local, const char
     return CLI_OK;
 }
 
-static enum cli_exit start_failed(struct cli *c, const struct local *local, const char *why)
+static enum cli_exit log_tail_fail(struct cli *c, const struct local *local, const char *why)
 {
     char path[96], text[65536], clean[LOG_TAIL_BYTES];
     snprintf(path, sizeof path, "%s/log", local->directory);
@@ -218,10 +225,10 @@ static enum cli_exit ready_wait(struct cli *c, const struct local *local)
         if (cli_interrupts() > 0)
             return cli_fail(c, CLI_INTERRUPTED, "interrupted");
         if (daemon_is_gone(local))
-            return start_failed(c, local, "did not start");
+            return log_tail_fail(c, local, "did not start");
         sleep_ms(READY_POLL_MS);
     }
-    return code == CLI_OK ? start_failed(c, local, "is not ready after 30 s") : code;
+    return code == CLI_OK ? log_tail_fail(c, local, "is not ready after 30 s") : code;
 }
 
 enum cli_exit local_start(struct cli *c, const char *state_dir, struct local *ret_local)
@@ -241,6 +248,11 @@ enum cli_exit local_start(struct cli *c, const char *state_dir, struct local *re
     if (code == CLI_OK)
         code = keeper_start(c, ret_local, program, state);
     return code == CLI_OK ? ready_wait(c, ret_local) : code;
+}
+
+enum cli_exit local_lost(struct cli *c, const struct local *local)
+{
+    return log_tail_fail(c, local, "went away");
 }
 
 void local_stop(struct local *local)

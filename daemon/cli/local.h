@@ -17,6 +17,8 @@ struct local {
 
 /* state_dir may be NULL. Returns when the daemon answers /readyz. */
 enum cli_exit local_start(struct cli *c, const char *state_dir, struct local *ret_local);
+/* The private daemon went away: fill c->err with the end of its log. */
+enum cli_exit local_lost(struct cli *c, const struct local *local);
 /* Stop the daemon, wait, remove the temporary directory. Also after a failed start. */
 void local_stop(struct local *local);
 

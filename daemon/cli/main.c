@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "daemon/base/io.h"
+#include "daemon/base/text.h"
 #include "daemon/cli/client.h"
 #include "daemon/cli/term.h"
 
@@ -33,7 +34,8 @@ static enum cli_exit token_get(struct cli *c, char token[TOKEN_SIZE], bool *ret_
                             strerror((int)-n));
     } else if (from_environment && from_environment[0]) {
         path = "$HEAPMARK_TOKEN";
-        snprintf(token, TOKEN_SIZE, "%s", from_environment);
+        if (!text_copy(token, TOKEN_SIZE, from_environment))
+            token[0] = '\0'; /* too long to be one */
     } else {
         return CLI_OK;
     }

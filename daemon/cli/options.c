@@ -148,8 +148,9 @@ const struct cli_command cli_commands[] = {
      "Everything that matches the filters, streamed.", cmd_export},
     {"token", "create NAME | list | revoke NAME", 1, 2, "create list revoke", token_options,
      "make, list and revoke access tokens",
-     "Needs a token of scope admin, or a loopback or Unix socket connection. A new token is "
-     "printed once and stored nowhere.",
+     "Needs a token of scope admin, or the server's Unix socket and its user or root: heapmark "
+     "--server unix:/var/lib/heapmark/socket token create NAME. A new token is printed once and "
+     "stored nowhere.",
      cmd_token},
     {.name = NULL},
 };

@@ -47,7 +47,7 @@ void show_pages(struct show *s)
         if (strcmp(member_text(group, "workload"), "chase") != 0)
             continue;
         char memory[FORMAT_SIZE];
-        double bytes = member_real(json_object_get(group, "params"), "size_bytes");
+        double bytes = member_real(json_object_get(group, "params"), "bytes");
         format_value(bytes, "bytes", memory);
         show_title("Huge pages: dependent loads%s%s, %s", isfinite(bytes) ? " over " : "",
                    isfinite(bytes) ? memory : "", member_text(group, "params_key"));
