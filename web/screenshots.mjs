@@ -9,6 +9,7 @@ import { distDir, launch, missing, openPage } from '../tests/browser/browser.mjs
 import { startFake } from '../tests/browser/fake_api.mjs';
 import { JOB_ID, LIVE_ID, makeJob } from '../tests/browser/fixtures.mjs';
 
+const HEIGHT_MAX = 1500; // the top of a long page is the picture
 const here = path.dirname(fileURLToPath(import.meta.url));
 const out = process.argv[2] ?? path.join(here, '..', 'docs', 'images');
 const why = missing();
@@ -58,7 +59,15 @@ for (const [name, address] of pages) {
     await page.goto(new URL(address, base).href);
     await page.waitForSelector('main h1');
     await page.waitForTimeout(700);
-    await page.screenshot({ path: path.join(out, `${name}-${look}.png`), fullPage: true });
+    const { width, height } = await page.evaluate(() => ({
+      width: innerWidth,
+      height: document.documentElement.scrollHeight,
+    }));
+    await page.screenshot({
+      path: path.join(out, `${name}-${look}.png`),
+      fullPage: true,
+      clip: { x: 0, y: 0, width, height: Math.min(height, HEIGHT_MAX) },
+    });
     if (page.faults.length) console.error(name, look, page.faults);
     await page.context().close();
   }

@@ -349,7 +349,7 @@ describe('live job', fakeOnly, () => {
     fake.control.live = { done: 5, cancelled: false, stepMs: 20, auto: false };
     await on(url, async (page) => {
       await page.waitForSelector('.matrix .dot.ok');
-      assert.match(await text(page, '.matrix'), /table-cold · 8 threads · 4k/);
+      assert.match(await text(page, '#matrix'), /table-cold · 8 threads · 4k/);
     });
   });
   it('reconnects where it ended', async () => {

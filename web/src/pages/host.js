@@ -76,58 +76,49 @@ function countType(node, name) {
   );
 }
 
+/** The CPUs jobs may be given: what the daemon may use, without its own. */
+function jobCpus(host) {
+  const used = new Set(cpuList(host.cpus || host.topology.cpus));
+  if (Number.isInteger(host.housekeeping_cpu)) used.delete(host.housekeeping_cpu);
+  return used;
+}
+
+function key(cls, text) {
+  return h('li', {}, h('span', { class: `pu ${cls} key`, 'aria-hidden': 'true' }, '0'), ` ${text}`);
+}
+
 function topologySection(host) {
   const { topology } = host;
-  if (!topology)
-    return h(
-      'section',
-      { class: 'card' },
-      h('h2', {}, 'Topology'),
-      h('p', {}, 'This host tells no topology.'),
-    );
-  const listed = cpuList(typeof host.cpus === 'number' ? '' : host.cpus);
-  const used = new Set(listed.length ? listed : cpuList(topology.cpus));
-  const total = countType(topology, 'PU');
+  const head = h('h2', { id: 'topology-title' }, 'Topology');
+  const section = (...parts) =>
+    h('section', { class: 'card', 'aria-labelledby': 'topology-title' }, head, parts);
+  if (!topology) return section(h('p', {}, 'This host tells no topology.'));
+  const counts = [
+    ['Package', 'package'],
+    ['Core', 'core'],
+    ['PU', 'CPU'],
+  ]
+    .map(([type, word]) => plural(countType(topology, type), word))
+    .join(', ');
   const budget = { left: DRAWN_MAX };
   const picture = h(
     'ul',
     { class: 'topology', 'aria-label': 'Topology' },
-    drawNode(topology, used, budget),
+    drawNode(topology, jobCpus(host), budget),
   );
-  return h(
-    'section',
-    { class: 'card', 'aria-labelledby': 'topology-title' },
-    h('h2', { id: 'topology-title' }, 'Topology'),
+  return section(
     h(
       'p',
       {},
-      `${plural(countType(topology, 'Package'), 'package')}, ${plural(countType(topology, 'Core'), 'core')}, ${plural(total, 'CPU')}.`,
+      `${counts}. `,
       host.housekeeping
-        ? ' The daemon keeps to a CPU of its own.'
-        : h(
-            'span',
-            {},
-            ' ',
+        ? 'The daemon keeps to a CPU of its own, chosen from those a job leaves free.'
+        : [
             h('strong', {}, 'No CPU to spare for the daemon:'),
             ' it shares the measured ones, and results say so.',
-          ),
+          ],
     ),
-    h(
-      'ul',
-      { class: 'legend' },
-      h(
-        'li',
-        {},
-        h('span', { class: 'pu used key', 'aria-hidden': 'true' }, '0'),
-        ' given to jobs',
-      ),
-      h(
-        'li',
-        {},
-        h('span', { class: 'pu kept key', 'aria-hidden': 'true' }, '0'),
-        ' kept for the daemon or not allowed',
-      ),
-    ),
+    h('ul', { class: 'legend' }, key('used', 'jobs may use'), key('kept', 'not for jobs')),
     h(
       'div',
       { class: 'scroll', tabindex: '0', role: 'region', 'aria-label': 'Topology drawing' },

@@ -2,10 +2,11 @@
 
 import { all, get, jobPath, post, request } from '../api.js';
 import { bdi, download, h, link, refill } from '../dom.js';
-import { clip, duration, integer, localTime, plural } from '../format.js';
-import { groupTitle, isFinal, progressShare } from '../model.js';
+import { clip, localTime, plural } from '../format.js';
+import { isFinal, progressShare } from '../model.js';
 import { guard, problemBox, stateBadge } from '../shell.js';
 import { follow } from '../sse.js';
+import { matrixView } from './matrix.js';
 import { ProgressPanel } from './progress.js';
 import { evidenceSections, loadEvidence } from './evidence.js';
 import { jobName } from './jobs.js';
@@ -65,134 +66,83 @@ async function exportAs(job, format, note) {
   }
 }
 
+function cancelButton(page, note) {
+  const { job } = page;
+  const cancel = async (event) => {
+    const button = event.currentTarget;
+    button.disabled = true;
+    try {
+      const reply = await post(jobPath(job.id, '/cancel'));
+      page.update({ ...(reply.job ?? reply), cancel_requested: true });
+    } catch (error) {
+      note.textContent = `Not cancelled: ${error.message}`;
+      button.disabled = false;
+    }
+  };
+  return h(
+    'button',
+    { type: 'button', id: 'cancel', disabled: job.cancel_requested, onclick: cancel },
+    job.cancel_requested ? 'Cancelling…' : 'Cancel job',
+  );
+}
+
+function actions(page, note) {
+  const { job } = page;
+  return h(
+    'div',
+    { class: 'actions' },
+    !isFinal(job.state) && cancelButton(page, note),
+    link(`submit?clone=${encodeURIComponent(job.id)}`, 'Clone and edit', { class: 'button' }),
+    h(
+      'span',
+      { class: 'group', role: 'group', 'aria-label': 'Export' },
+      ['json', 'csv', 'ndjson'].map((format) =>
+        h(
+          'button',
+          { type: 'button', id: `export-${format}`, onclick: () => exportAs(job, format, note) },
+          format.toUpperCase(),
+        ),
+      ),
+    ),
+  );
+}
+
+function errorBox({ code, field, message }) {
+  return h(
+    'div',
+    { class: 'notice bad', role: 'alert' },
+    h(
+      'p',
+      {},
+      h('strong', {}, clip(code, 60)),
+      field ? [' at ', h('code', {}, clip(field, 100))] : null,
+    ),
+    h('p', {}, bdi(clip(message, 600))),
+  );
+}
+
 function headView(page) {
   const { job } = page;
   const note = h('span', { class: 'small', role: 'status', id: 'action-note' });
-  const cancel =
-    !isFinal(job.state) &&
-    h(
-      'button',
-      {
-        type: 'button',
-        id: 'cancel',
-        disabled: job.cancel_requested,
-        onclick: async (e) => {
-          e.currentTarget.disabled = true;
-          try {
-            const reply = await post(jobPath(job.id, '/cancel'));
-            page.update({ ...(reply.job ?? reply), cancel_requested: true });
-            document.getElementById('action-note').textContent =
-              'Cancelling: the running ring is stopped.';
-          } catch (error) {
-            note.textContent = `Not cancelled: ${error.message}`;
-            document.getElementById('cancel').disabled = false;
-          }
-        },
-      },
-      job.cancel_requested ? 'Cancelling…' : 'Cancel job',
-    );
+  const lead = [
+    job.preset && `preset ${clip(job.preset, 40)}`,
+    job.profile && `profile ${clip(job.profile, 20)}`,
+    plural(job.cells_count ?? 0, 'cell'),
+    `submitted ${localTime(job.created)}`,
+  ];
   return [
     h('p', { class: 'crumb' }, link('./', 'Jobs'), ' / ', h('code', {}, job.id.slice(0, 8))),
     h(
       'div',
       { class: 'title' },
       h('h1', {}, bdi(jobName(job)), ' ', stateBadge(job.state)),
-      h(
-        'div',
-        { class: 'actions' },
-        cancel,
-        link(`submit?clone=${encodeURIComponent(job.id)}`, 'Clone and edit', { class: 'button' }),
-        h(
-          'span',
-          { class: 'group', role: 'group', 'aria-label': 'Export' },
-          ['json', 'csv', 'ndjson'].map((f) =>
-            h(
-              'button',
-              { type: 'button', id: `export-${f}`, onclick: () => exportAs(job, f, note) },
-              f.toUpperCase(),
-            ),
-          ),
-        ),
-      ),
+      actions(page, note),
     ),
-    h(
-      'p',
-      { class: 'lead' },
-      [
-        job.preset && `preset ${clip(job.preset, 40)}`,
-        job.profile && `profile ${clip(job.profile, 20)}`,
-        plural(job.cells_count ?? 0, 'cell'),
-        `submitted ${localTime(job.created)}`,
-      ]
-        .filter(Boolean)
-        .join(' · '),
-    ),
+    h('p', { class: 'lead' }, lead.filter(Boolean).join(' · ')),
     labelsLine(job),
     note,
-    job.error &&
-      h(
-        'div',
-        { class: 'notice bad', role: 'alert' },
-        h(
-          'p',
-          {},
-          h('strong', {}, clip(job.error.code, 60)),
-          job.error.field ? [' at ', h('code', {}, clip(job.error.field, 100))] : null,
-        ),
-        h('p', {}, bdi(clip(job.error.message, 600))),
-      ),
+    job.error && errorBox(job.error),
   ];
-}
-
-/** The matrix of cells, filling in: rows are groups, columns subjects. */
-function matrixView(page) {
-  if (isFinal(page.job.state) || !page.groups.length) return null;
-  const mark = (cell) => {
-    const t = cell.trials ?? {};
-    const text =
-      t.failed && !t.ok
-        ? '✕'
-        : t.failed
-          ? `${integer(t.ok)} ✕${integer(t.failed)}`
-          : t.ok
-            ? integer(t.ok)
-            : '·';
-    const cls = t.failed ? 'bad' : t.ok ? 'ok' : '';
-    return h(
-      'span',
-      {
-        class: `dot ${cls}`,
-        title: `${cell.subject} ${cell.pages}: ${integer(t.ok)} ok, ${integer(
-          t.failed,
-        )} failed, ${integer(t.discarded)} discarded`,
-      },
-      text,
-    );
-  };
-  return h(
-    'details',
-    { id: 'matrix', open: true },
-    h('summary', {}, 'Cells measured so far'),
-    h(
-      'table',
-      { class: 'matrix' },
-      h('caption', { class: 'sr' }, 'Trials done per cell'),
-      h(
-        'tbody',
-        {},
-        page.groups
-          .slice(0, 100)
-          .map((g) =>
-            h(
-              'tr',
-              {},
-              h('th', { scope: 'row' }, bdi(groupTitle(g))),
-              h('td', {}, g.cells.map(mark)),
-            ),
-          ),
-      ),
-    ),
-  );
 }
 
 class JobPage {
@@ -285,7 +235,7 @@ class JobPage {
           ),
         );
     refill(this.regions.results, sections);
-    refill(this.regions.matrix, matrixView(this));
+    refill(this.regions.matrix, isFinal(this.job.state) ? null : matrixView(this.groups));
   }
 
   async results(force) {

@@ -191,90 +191,98 @@ function filterForm(filters, changed) {
   );
 }
 
-export async function jobsPage(main) {
-  document.title = 'Jobs · heapmark';
-  const filters = Object.fromEntries(
-    [...new URLSearchParams(location.search)].filter(([k]) => FIELDS.includes(k)),
-  );
-  const region = h('section', { id: 'jobs' }, h('p', { class: 'loading' }, 'Loading…'));
-  const note = h('p', { class: 'small', role: 'status', id: 'jobs-note' });
-  let jobs = [];
-  let next = null;
-  let turn = 0;
-  const form = filterForm(filters, () => {
-    for (const key of FIELDS) filters[key] = form.elements[key].value.trim();
-    const q = new URLSearchParams(Object.entries(filters).filter(([, v]) => v));
-    history.replaceState(null, '', q.size ? `?${q}` : location.pathname);
-    load();
-  });
-  refill(
-    main,
-    h(
-      'div',
-      { class: 'title' },
-      h('h1', {}, 'Jobs'),
-      link('submit', 'Submit a job', { class: 'button primary' }),
-    ),
-    form,
-    region,
-    note,
-  );
+class JobsPage {
+  constructor(main) {
+    this.filters = Object.fromEntries(
+      [...new URLSearchParams(location.search)].filter(([k]) => FIELDS.includes(k)),
+    );
+    this.jobs = [];
+    this.next = null;
+    this.turn = 0; // of the filters: replies to older ones are dropped
+    this.region = h('section', { id: 'jobs' }, h('p', { class: 'loading' }, 'Loading…'));
+    this.note = h('p', { class: 'small', role: 'status', id: 'jobs-note' });
+    this.form = filterForm(this.filters, () => this.filtered());
+    const submit = link('submit', 'Submit a job', { class: 'button primary' });
+    refill(
+      main,
+      h('div', { class: 'title' }, h('h1', {}, 'Jobs'), submit),
+      this.form,
+      this.region,
+      this.note,
+    );
+  }
 
-  function show() {
+  filtered() {
+    for (const key of FIELDS) this.filters[key] = this.form.elements[key].value.trim();
+    const q = String(new URLSearchParams(Object.entries(this.filters).filter(([, v]) => v)));
+    history.replaceState(null, '', q ? `?${q}` : location.pathname);
+    this.load();
+  }
+
+  show() {
     const more =
-      next &&
+      this.next &&
       h(
         'button',
-        {
-          type: 'button',
-          id: 'more',
-          onclick: () =>
-            guard(region, async () => {
-              const page = await get(query(filters, next));
-              jobs = jobs.concat(page.items);
-              next = page.next;
-              show();
-            }),
-        },
+        { type: 'button', id: 'more', onclick: () => guard(this.region, () => this.older()) },
         'Older jobs',
       );
-    refill(region, jobs.length ? table(jobs) : empty(FIELDS.some((k) => filters[k])), more);
+    const filtered = FIELDS.some((k) => this.filters[k]);
+    refill(this.region, this.jobs.length ? table(this.jobs) : empty(filtered), more);
   }
-  function load() {
-    const mine = ++turn;
-    return guard(region, async () => {
-      const page = await get(query(filters, ''));
-      if (mine !== turn) return;
-      jobs = page.items;
-      next = page.next;
-      show();
+
+  load() {
+    const mine = ++this.turn;
+    return guard(this.region, async () => {
+      const page = await get(query(this.filters, ''));
+      if (mine !== this.turn) return;
+      this.jobs = page.items;
+      this.next = page.next;
+      this.show();
     });
   }
-  async function refresh() {
-    const running = jobs.some((j) => !isFinal(j.state));
-    if (document.visibilityState === 'visible' && running) {
-      const mine = turn;
+
+  async older() {
+    const page = await get(query(this.filters, this.next));
+    this.jobs = this.jobs.concat(page.items);
+    this.next = page.next;
+    this.show();
+  }
+
+  async refresh() {
+    const mine = this.turn;
+    const page = await get(query(this.filters, ''));
+    if (mine !== this.turn) return;
+    // Older pages stay as loaded; what left the newest page (a filter) leaves the list.
+    const last = page.items.at(-1)?.created ?? '';
+    const older = this.jobs.slice(PAGE_SIZE).filter((j) => j.created < last);
+    this.jobs = page.items.concat(older);
+    if (!older.length) this.next = page.next;
+    this.show();
+    this.note.textContent = 'Running jobs refresh by themselves.';
+  }
+
+  async watch() {
+    for (;;) {
+      await new Promise((done) => setTimeout(done, REFRESH_MS));
+      const running = this.jobs.some((j) => !isFinal(j.state));
+      if (document.visibilityState !== 'visible' || !running) continue;
       try {
-        const page = await get(query(filters, ''));
-        if (mine === turn) {
-          // Older pages stay as loaded; what left the newest page (a filter) leaves the list.
-          const last = page.items.at(-1)?.created ?? '';
-          const older = jobs.slice(PAGE_SIZE).filter((j) => j.created < last);
-          jobs = page.items.concat(older);
-          if (!older.length) next = page.next;
-          show();
-        }
-        note.textContent = 'Running jobs refresh by themselves.';
+        await this.refresh();
       } catch (e) {
         if (e.status === 401) {
-          refill(region, problemBox(e));
+          refill(this.region, problemBox(e));
           return;
         }
-        note.textContent = `Not refreshed: ${e.message}`;
+        this.note.textContent = `Not refreshed: ${e.message}`;
       }
     }
-    setTimeout(refresh, REFRESH_MS);
   }
-  await load();
-  setTimeout(refresh, REFRESH_MS);
+}
+
+export async function jobsPage(main) {
+  document.title = 'Jobs · heapmark';
+  const page = new JobsPage(main);
+  await page.load();
+  page.watch();
 }

@@ -454,80 +454,85 @@ export class SubmitForm {
     );
   }
 
+  numbers(name, rows) {
+    const values = this.state[name];
+    return h(
+      'div',
+      { class: 'row' },
+      rows.map(([key, label, help]) =>
+        this.text(
+          `/${name}/${key}`,
+          label,
+          values[key] ?? '',
+          (v) => {
+            values[key] = v.trim();
+          },
+          { help, numeric: true },
+        ),
+      ),
+    );
+  }
+
+  placementRow() {
+    const { state } = this;
+    return h(
+      'div',
+      { class: 'row' },
+      this.select(
+        '/placement',
+        'Policy',
+        [['', 'the server’s default'], ...PLACEMENTS.map((p) => [p, p])],
+        state.placement,
+        (v) => {
+          state.placement = v;
+        },
+        { help: 'Where threads go; the host page draws the host.' },
+      ),
+      this.text(
+        '/cpuset',
+        'CPUs',
+        state.cpuset,
+        (v) => {
+          state.cpuset = v.trim();
+        },
+        { help: 'For “explicit”: a list such as 0-3,8.' },
+      ),
+      this.select(
+        '/mode',
+        'Mode',
+        [
+          ['', 'ring (default)'],
+          ['ring', 'ring'],
+          ['solo', 'solo'],
+        ],
+        state.mode,
+        (v) => {
+          state.mode = v;
+        },
+        { help: 'Solo runs each allocator alone: noisier, a check of the rings.' },
+      ),
+    );
+  }
+
   advancedCard() {
     const { state } = this;
-    const part = (name, rows) =>
-      h(
-        'div',
-        { class: 'row' },
-        rows.map(([key, label, help]) =>
-          this.text(
-            `/${name}/${key}`,
-            label,
-            state[name][key] ?? '',
-            (v) => {
-              state[name][key] = v.trim();
-            },
-            { help, numeric: true },
-          ),
-        ),
-      );
+    const labels = LABELS.map(([key, label]) =>
+      this.text(`/labels/${key}`, label, state.labels[key] ?? '', (v) => {
+        state.labels[key] = v;
+      }),
+    );
     return h(
       'details',
       { class: 'card', id: 'advanced' },
       h('summary', {}, 'Labels, placement, repetitions, limits'),
       h('h3', {}, 'Labels'),
-      h(
-        'div',
-        { class: 'row' },
-        LABELS.map(([key, label]) =>
-          this.text(`/labels/${key}`, label, state.labels[key] ?? '', (v) => {
-            state.labels[key] = v;
-          }),
-        ),
-      ),
+      h('div', { class: 'row' }, labels),
       h('h3', {}, 'Placement'),
-      h(
-        'div',
-        { class: 'row' },
-        this.select(
-          '/placement',
-          'Policy',
-          [['', 'the server’s default'], ...PLACEMENTS.map((p) => [p, p])],
-          state.placement,
-          (v) => {
-            state.placement = v;
-          },
-          { help: 'Where threads go; the host page draws it.' },
-        ),
-        this.text(
-          '/cpuset',
-          'CPUs',
-          state.cpuset,
-          (v) => {
-            state.cpuset = v.trim();
-          },
-          { help: 'For “explicit”: a list such as 0-3,8.' },
-        ),
-        this.select(
-          '/mode',
-          'Mode',
-          [
-            ['', 'ring (default)'],
-            ['ring', 'ring'],
-            ['solo', 'solo'],
-          ],
-          state.mode,
-          (v) => {
-            state.mode = v;
-          },
-          { help: 'Solo runs each allocator alone: noisier, a check of the rings.' },
-        ),
-      ),
+      this.placementRow(),
       h('h3', {}, 'Repetitions'),
-      part('repeat', REPEAT),
+      this.numbers('repeat', REPEAT),
       h('h3', {}, 'Limits'),
-      part('limits', LIMITS),
+      this.numbers('limits', LIMITS),
       this.text(
         '/seed',
         'Seed',
