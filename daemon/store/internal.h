@@ -14,6 +14,7 @@
 
 #define STORE_FILE               "heapmark.db"
 #define STORE_LOCK_FILE          "heapmark.lock"
+#define STORE_THREAD_NAME        "hm-store"
 #define STORE_READERS_MAX        16
 #define STORE_PATH_MAX           4096
 #define STORE_TASKS_PER_COMMIT   64         /* bound of one group commit */
@@ -40,9 +41,10 @@ int migrate_metrics(struct db *db, struct store_metrics *ret, struct err *e);
 
 /* ---- writer.c ---- */
 
-/* One change, run by the writer inside a transaction that it may share with others. `run` must
- * leave nothing behind that a second call would trip over: it is run again, alone, when the shared
- * transaction failed. Outputs go into *arg and count only when store_write returned >= 0. */
+/* One change, run on the writer's connection inside a transaction that it may share with others,
+ * by whichever thread has its turn. `run` must leave nothing behind that a second call would trip
+ * over: it is run again, alone, when the shared transaction failed. Outputs go into *arg and count
+ * only when store_write returned >= 0. */
 typedef int (*store_task_fn)(struct store *s, struct db *db, void *arg, struct err *e);
 
 struct store_task {
@@ -56,23 +58,27 @@ struct store_task {
 };
 
 struct writer {
-    struct db db; /* the writer thread's, after store_open */
-    pthread_t thread;
+    pthread_t thread; /* checkpoints */
     bool started;
     pthread_mutex_t mutex;
-    pthread_cond_t wake;
+    pthread_cond_t wake;              /* of the thread */
     struct store_task *first, **last; /* mutex */
     bool stop;                        /* mutex */
-    uint64_t wal_bytes;               /* the writer thread's: size of the log after a commit */
-    uint64_t wal_next_bytes;          /* checkpoint between groups from this size on */
-    bool wal_dirty;                   /* committed since the last checkpoint */
+    bool busy;                        /* mutex: somebody has the connection, db and wal_* below */
+    bool checkpoint_due;              /* mutex: the thread takes the connection next */
+    bool armed;                       /* mutex: written since the last checkpoint */
+    uint64_t last_group_ns;           /* mutex */
+    struct db db;
+    uint64_t wal_bytes;      /* size of the log after the last commit */
+    uint64_t wal_next_bytes; /* checkpoint from this size on */
+    bool wal_dirty;          /* committed since the last checkpoint */
     _Atomic uint64_t commits, transactions, rows_written, checkpoints; /* relaxed: statistics */
 };
 
 int writer_start(struct store *s, struct err *e);
 /* Run what is queued, checkpoint, close the connection. All readers must be closed. */
 void writer_stop(struct store *s);
-/* Hand a change to the writer; returns when it is durable (or failed). Any thread. */
+/* Have a change made; returns when it is durable (or failed). Any thread. */
 int store_write(struct store *s, store_task_fn run, void *arg, struct err *e);
 
 /* ---- view.c ---- */

@@ -1,7 +1,7 @@
 /* The store: everything heapmark knows, in one SQLite file. The only user of sqlite3.
  *
- * One writer thread owns the only connection that writes or checkpoints; every function below
- * that changes something hands its work to it and returns when the commit is durable (group
+ * One connection, used by one thread at a time, does every write and every checkpoint; every
+ * function below that changes something returns when its change is durable (group
  * commit: concurrent calls share one fsync). Readers take a view: a read-only connection with a
  * statement cache, a snapshot for as long as it is held, and a deadline enforced by SQLite's
  * progress handler. Rows are filled into plain structs; text pointers in rows given to callbacks

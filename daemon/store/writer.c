@@ -1,14 +1,16 @@
-/* The writer thread: owns the one connection that changes anything or checkpoints.
+/* The one connection that changes anything or checkpoints, used by one thread at a time.
  *
- * Callers queue a task and sleep until it is durable. The thread takes what is queued (up to a
- * bound) as one transaction: while it waits for the disk, the next group gathers, so concurrent
- * callers share an fsync and a lone caller waits for nobody. Each task of a group has a savepoint
- * and fails alone. When the transaction as a whole fails (disk full, I/O error), every task of the
- * group is run again by itself, so that each caller gets its own answer and none an answer that is
- * not true.
+ * Callers queue a task. Whoever finds the connection free takes what is queued (up to a bound) as
+ * one transaction, on its own thread: a lone caller pays no context switch. Whoever finds it in
+ * use sleeps until its task is durable, or until it is its turn to take the next group. So while
+ * one group waits for the disk the next gathers, and concurrent callers share an fsync. Each task
+ * of a group has a savepoint and fails alone. When the transaction as a whole fails (disk full,
+ * I/O error), every task of the group is run again by itself, so that each caller gets its own
+ * answer and none an answer that is not true.
  *
- * Checkpoints: PASSIVE when the log is worth it between groups, and once after a quiet second;
- * TRUNCATE above 64 MB. Then the thread sleeps without a timeout: an idle daemon does not wake. */
+ * Checkpoints are the store's thread's: PASSIVE whenever the log has grown by 4 MB and once after
+ * a quiet second, TRUNCATE above 64 MB. It takes the connection like any caller, before those who
+ * wait, and sleeps without a timeout while nothing is written: an idle daemon does not wake. */
 #include "daemon/store/internal.h"
 
 #include <assert.h>
@@ -145,15 +147,13 @@ static int wal_hook(void *ctx, sqlite3 *handle, const char *name, int pages)
 
 /* A passive checkpoint that reaches the end lets the log start over at its beginning when no
  * reader is in it, so in ordinary times it never comes to the size where it must be cut. */
-static void checkpoint_if_due(struct writer *w, bool idle)
+static void checkpoint_by_size(struct writer *w)
 {
-    if (!w->wal_dirty || (!idle && w->wal_bytes < w->wal_next_bytes))
-        return;
     checkpoint(w, w->wal_bytes >= STORE_WAL_TRUNCATE_BYTES ? SQLITE_CHECKPOINT_TRUNCATE
                                                            : SQLITE_CHECKPOINT_PASSIVE);
 }
 
-/* ---- the thread ---- */
+/* ---- whose turn it is ---- */
 
 static struct store_task *take_group(struct writer *w, unsigned *ret_count)
 {
@@ -171,51 +171,101 @@ static struct store_task *take_group(struct writer *w, unsigned *ret_count)
     return first;
 }
 
-static void finish_group(struct writer *w, struct store_task *first)
+/* Mutex held. */
+static void finish_group(struct store_task *first)
 {
-    pthread_mutex_lock(&w->mutex);
     while (first) {
-        /* The task lives on its caller's stack and is gone once the caller sees `done`. */
+        /* The task lives on its caller's stack and may go once the mutex is free. */
         struct store_task *next = first->next;
         first->done = true;
         pthread_cond_signal(&first->finished);
         first = next;
     }
-    pthread_mutex_unlock(&w->mutex);
 }
 
-/* Sleep until there is work: for at most a second while the log is dirty, else for ever. Returns
- * false when it was quiet for that second. Mutex held. */
-static bool wait_for_work(struct writer *w)
+/* The connection is free: wake who is next. Mutex held. */
+static void pass_on(struct writer *w)
 {
-    struct timespec until;
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_sec += STORE_IDLE_MS / 1000;
-    while (!w->first && !w->stop) {
-        if (!w->wal_dirty)
-            pthread_cond_wait(&w->wake, &w->mutex);
-        else if (pthread_cond_timedwait(&w->wake, &w->mutex, &until) == ETIMEDOUT)
-            return false;
+    if (w->checkpoint_due)
+        pthread_cond_signal(&w->wake);
+    else if (w->first)
+        pthread_cond_signal(&w->first->finished);
+}
+
+/* Run the next group on this thread. Mutex held, connection free. */
+static void lead_group(struct store *s)
+{
+    struct writer *w = &s->writer;
+    unsigned n;
+    struct store_task *group = take_group(w, &n);
+    w->busy = true;
+    pthread_mutex_unlock(&w->mutex);
+    run_group(s, group, n);
+    pthread_mutex_lock(&w->mutex);
+    w->busy = false;
+    w->last_group_ns = clock_monotonic_ns();
+    if (w->wal_dirty && !w->armed) {
+        w->armed = true;
+        pthread_cond_signal(&w->wake);
     }
-    return true;
+    w->checkpoint_due |= w->wal_dirty && w->wal_bytes >= w->wal_next_bytes;
+    finish_group(group);
+    pass_on(w);
+}
+
+int store_write(struct store *s, store_task_fn run, void *arg, struct err *e)
+{
+    struct writer *w = &s->writer;
+    struct store_task task = {.run = run, .arg = arg, .e = e};
+    pthread_cond_init(&task.finished, NULL);
+    pthread_mutex_lock(&w->mutex);
+    assert(!w->stop);
+    *w->last = &task;
+    w->last = &task.next;
+    while (!task.done) {
+        if (w->busy || w->checkpoint_due)
+            pthread_cond_wait(&task.finished, &w->mutex);
+        else
+            lead_group(s);
+    }
+    pthread_mutex_unlock(&w->mutex);
+    pthread_cond_destroy(&task.finished);
+    return task.result;
+}
+
+/* ---- the thread ---- */
+
+/* Sleep until a checkpoint may be due: for ever when nothing was written since the last, else
+ * until a second after the last group. Mutex held. */
+static void wait_for_quiet(struct writer *w)
+{
+    if (!w->armed || w->checkpoint_due) {
+        pthread_cond_wait(&w->wake, &w->mutex);
+        return;
+    }
+    uint64_t until_ns = w->last_group_ns + STORE_IDLE_MS * NS_PER_MS;
+    const struct timespec until = {.tv_sec = (time_t)(until_ns / NS_PER_S),
+                                   .tv_nsec = (long)(until_ns % NS_PER_S)};
+    (void)pthread_cond_timedwait(&w->wake, &w->mutex, &until);
+    if (w->armed && clock_monotonic_ns() >= w->last_group_ns + STORE_IDLE_MS * NS_PER_MS)
+        w->checkpoint_due = true;
 }
 
 static void *writer_main(void *arg)
 {
-    struct store *s = arg;
-    struct writer *w = &s->writer;
+    struct writer *w = arg;
     pthread_mutex_lock(&w->mutex);
-    while (w->first || !w->stop) {
-        bool idle = !wait_for_work(w);
-        unsigned n = 0;
-        struct store_task *group = w->first ? take_group(w, &n) : NULL;
-        pthread_mutex_unlock(&w->mutex);
-        if (group) {
-            run_group(s, group, n);
-            finish_group(w, group);
+    while (!w->stop) {
+        if (!w->checkpoint_due || w->busy) {
+            wait_for_quiet(w);
+            continue;
         }
-        checkpoint_if_due(w, idle && !group);
+        w->busy = true;
+        pthread_mutex_unlock(&w->mutex);
+        checkpoint_by_size(w);
         pthread_mutex_lock(&w->mutex);
+        w->busy = w->checkpoint_due = w->armed = false;
+        pass_on(w);
     }
     pthread_mutex_unlock(&w->mutex);
     return NULL;
@@ -237,13 +287,14 @@ int writer_start(struct store *s, struct err *e)
     sigset_t all, old;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &old);
-    int r = pthread_create(&w->thread, NULL, writer_main, s);
+    int r = pthread_create(&w->thread, NULL, writer_main, w);
     pthread_sigmask(SIG_SETMASK, &old, NULL);
     if (r != 0) {
         pthread_cond_destroy(&w->wake);
         pthread_mutex_destroy(&w->mutex);
-        return err_set_errno(e, ERR_IO, r, "starting the store's writer thread");
+        return err_set_errno(e, ERR_IO, r, "starting the store's thread");
     }
+    (void)pthread_setname_np(w->thread, STORE_THREAD_NAME);
     w->started = true;
     return 0;
 }
@@ -262,21 +313,4 @@ void writer_stop(struct store *s)
         checkpoint(w, SQLITE_CHECKPOINT_TRUNCATE);
     }
     db_close(&w->db);
-}
-
-int store_write(struct store *s, store_task_fn run, void *arg, struct err *e)
-{
-    struct writer *w = &s->writer;
-    struct store_task task = {.run = run, .arg = arg, .e = e};
-    pthread_cond_init(&task.finished, NULL);
-    pthread_mutex_lock(&w->mutex);
-    assert(!w->stop);
-    *w->last = &task;
-    w->last = &task.next;
-    pthread_cond_signal(&w->wake);
-    while (!task.done)
-        pthread_cond_wait(&task.finished, &w->mutex);
-    pthread_mutex_unlock(&w->mutex);
-    pthread_cond_destroy(&task.finished);
-    return task.result;
 }

@@ -236,27 +236,30 @@ static void test_group_commit(void **state)
 
 /* ---- idleness ---- */
 
-/* After the quiet second's checkpoint the writer sleeps without a timeout: its thread's voluntary
+/* After the quiet second's checkpoint the thread sleeps without a timeout: its voluntary
  * context switches stand still. */
-static uint64_t other_threads_switches(void)
+static uint64_t store_thread_switches(void)
 {
-    uint64_t total = 0;
+    uint64_t switches = 0;
+    unsigned found = 0;
     char line[128];
     DIR *tasks = opendir("/proc/self/task");
     assert_non_null(tasks);
     for (struct dirent *entry; (entry = readdir(tasks));) {
         char path[300];
-        if (atol(entry->d_name) <= 0 || atol(entry->d_name) == getpid())
-            continue;
         snprintf(path, sizeof path, "/proc/self/task/%s/status", entry->d_name);
-        cleanup_(fclose_p) FILE *file = fopen(path, "re");
+        cleanup_(fclose_p) FILE *file = entry->d_name[0] != '.' ? fopen(path, "re") : NULL;
+        if (!file || !fgets(line, sizeof line, file) || !strstr(line, STORE_THREAD_NAME))
+            continue;
         unsigned long long n;
-        while (file && fgets(line, sizeof line, file))
+        while (fgets(line, sizeof line, file))
             if (sscanf(line, "voluntary_ctxt_switches: %llu", &n) == 1)
-                total += n;
+                switches = n;
+        found++;
     }
     closedir(tasks);
-    return total;
+    assert_int_equal(found, 1);
+    return switches;
 }
 
 static void test_idle_writer_sleeps(void **state)
@@ -273,9 +276,9 @@ static void test_idle_writer_sleeps(void **state)
     }
     assert_int_equal(after.checkpoints, before.checkpoints + 1);
     nanosleep(&(struct timespec){.tv_nsec = 100000000}, NULL);
-    uint64_t asleep = other_threads_switches();
+    uint64_t asleep = store_thread_switches();
     nanosleep(&(struct timespec){.tv_sec = 2, .tv_nsec = 500000000}, NULL);
-    assert_int_equal(other_threads_switches(), asleep);
+    assert_int_equal(store_thread_switches(), asleep);
     assert_int_equal(store_stats(f->store, &after, &f->e), 0);
     assert_int_equal(after.checkpoints, before.checkpoints + 1);
 }
