@@ -279,7 +279,8 @@ static void write_slices(struct writer *w, const struct store_trial *t)
 static void write_trial_identity(struct writer *w, const struct store_trial *t)
 {
     w_str(w, "outcome", t->outcome);
-    w_str_or_null(w, "failure", t->failure);
+    bool failed = t->failure && strcmp(t->failure, "none") != 0;
+    w_str_or_null(w, "failure", failed ? t->failure : NULL);
     w_int(w, "exit_status", t->exit_status);
     w_int(w, "signal", t->signal);
     w_u64(w, "turns_done", t->turns_done);

@@ -1,9 +1,9 @@
 /* The HTTP server: limits, deadlines, routing, replies. The only user of libmicrohttpd.
  *
- * One epoll thread per listener parses and answers; a few workers run the handlers that may wait
- * (for the database), while their connection is suspended. What a resource is, is daemon/api's
- * business; what a request may look like, how long it may take and which status an error becomes
- * is decided here.
+ * One thread per listener (the epoll thread below) parses and answers; a few workers run the
+ * handlers that may wait (for the database), while their connection is suspended. What a resource
+ * is, is daemon/api's business; what a request may look like, how long it may take and which status
+ * an error becomes is decided here.
  *
  * Threads: a handler of an HTTP_INLINE route runs on the epoll thread and must not block, every
  * other one on a worker. Its request and reply belong to it until it returns. */

@@ -31,10 +31,17 @@ struct conn {
     unsigned open_scopes; /* without a token; set once, before the first request */
 };
 
+/* The loop of a listener goes through these in order. */
+enum loop_phase { LOOP_RUN, LOOP_QUIESCE, LOOP_STOP };
+
 struct listener {
     struct http_server *server;
     const struct http_listen *config;
     struct MHD_Daemon *daemon;
+    pthread_t thread;      /* runs loop_main */
+    int wake_fd;           /* eventfd: a connection was resumed, or phase moved on */
+    _Atomic int phase;     /* enum loop_phase; release by the stopper, acquire by the loop */
+    _Atomic bool quiesced; /* release by the loop, acquire by the stopper */
     int fd;
     uint16_t port;
     char literal[128]; /* the address as a Host header would name it */
@@ -215,6 +222,13 @@ void worker_push_locked(struct http_server *s, struct exchange *x);
 void exchange_resume_locked(struct exchange *x);
 void waiting_add_locked(struct http_server *s, struct exchange *x);
 void waiting_remove_locked(struct http_server *s, struct exchange *x);
+
+/* loop.c */
+int loop_start(struct listener *l, struct err *e);
+/* Resume a suspended connection. Any thread. */
+void loop_resume(struct listener *l, struct MHD_Connection *connection);
+void loop_quiesce(struct listener *l); /* after return no connection is accepted any more */
+void loop_stop(struct listener *l);    /* nothing may be suspended; ends the daemon, too */
 
 /* listen.c */
 int listen_open(const struct http_listen *config, int *ret_fd, uint16_t *ret_port, struct err *e);

@@ -10,11 +10,9 @@
 #include <string.h>
 #include <sys/random.h>
 
-#define POOL_SIZE        ((size_t)32 * 1024)
-#define WORKERS_MAX      8
-#define THREAD_STACK_MHD ((size_t)256 * 1024)
-#define DRAIN_NS_MAX     (2 * NS_PER_S)
-#define RESUME_WAIT_NS   (5 * NS_PER_MS)
+#define WORKERS_MAX    8
+#define DRAIN_NS_MAX   (2 * NS_PER_S)
+#define RESUME_WAIT_NS (5 * NS_PER_MS)
 
 static void config_defaults(struct http_config *c)
 {
@@ -63,16 +61,6 @@ static void hosts_fill(struct listener *l, const struct http_config *c)
     l->hosts[l->hosts_count++] = l->literal;
 }
 
-static void mhd_log(void *cls, const char *fmt, va_list ap) __attribute__((format(printf, 2, 0)));
-static void mhd_log(void *cls, const char *fmt, va_list ap)
-{
-    (void)cls;
-    char text[512];
-    vsnprintf(text, sizeof text, fmt, ap);
-    text[strcspn(text, "\r\n")] = '\0';
-    log_debug("libmicrohttpd: %s", text);
-}
-
 static int listener_start(struct http_server *s, unsigned index, struct err *e)
 {
     struct listener *l = &s->listeners[index];
@@ -83,22 +71,12 @@ static int listener_start(struct http_server *s, unsigned index, struct err *e)
     if (r < 0)
         return r;
     s->listeners_count = index + 1;
-    l->daemon = MHD_start_daemon(
-        MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG, 0,
-        conn_accept, l, exchange_handle, l, MHD_OPTION_EXTERNAL_LOGGER, mhd_log, NULL,
-        MHD_OPTION_LISTEN_SOCKET, l->fd, MHD_OPTION_NOTIFY_CONNECTION, conn_notify, l,
-        MHD_OPTION_NOTIFY_COMPLETED, exchange_completed, l, MHD_OPTION_URI_LOG_CALLBACK,
-        exchange_begin, l, MHD_OPTION_CONNECTION_LIMIT, s->config.connections_max,
-        MHD_OPTION_CONNECTION_MEMORY_LIMIT, POOL_SIZE, MHD_OPTION_CONNECTION_TIMEOUT,
-        s->config.idle_s_max, MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_THREAD_STACK_SIZE,
-        THREAD_STACK_MHD, MHD_OPTION_END);
-    if (!l->daemon) {
+    r = loop_start(l, e);
+    if (r < 0) {
         close(l->fd);
         s->listeners_count = index;
-        return err_set(e, ERR_IO, "listen", "libmicrohttpd did not start on %s",
-                       l->config->address);
     }
-    return 0;
+    return r;
 }
 
 static int threads_start(struct http_server *s, struct err *e)
@@ -252,9 +230,7 @@ void http_server_stop(struct http_server *s)
         return;
     for (unsigned i = 0; i < s->listeners_count; i++) {
         struct listener *l = &s->listeners[i];
-        MHD_socket fd = MHD_quiesce_daemon(l->daemon);
-        if (fd != MHD_INVALID_SOCKET)
-            close(fd);
+        loop_quiesce(l);
         if (l->config->kind == HTTP_LISTEN_UNIX)
             (void)unlink(l->config->address);
     }
@@ -264,7 +240,7 @@ void http_server_stop(struct http_server *s)
     threads_stop(s);
     replies_drain(s);
     for (unsigned i = 0; i < s->listeners_count; i++)
-        MHD_stop_daemon(s->listeners[i].daemon);
+        loop_stop(&s->listeners[i]);
     server_free(s);
 }
 

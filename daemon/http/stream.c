@@ -18,7 +18,7 @@ void stream_wake_locked(struct http_stream *stream)
     stream->woken = true;
     if (stream->suspended) {
         stream->suspended = false;
-        MHD_resume_connection(stream->exchange->connection);
+        loop_resume(stream->exchange->listener, stream->exchange->connection);
     }
 }
 

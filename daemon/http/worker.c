@@ -45,7 +45,7 @@ void waiting_remove_locked(struct http_server *s, struct exchange *x)
 void exchange_resume_locked(struct exchange *x)
 {
     x->state = EXCHANGE_DONE;
-    MHD_resume_connection(x->connection);
+    loop_resume(x->listener, x->connection);
 }
 
 /* The token first, then the handler. HTTP_PARKED, 0, or the reply says what went wrong. */
