@@ -101,7 +101,7 @@ static void expose_http(struct exposition *x, struct http_server *server)
     gauge(x, "heapmark_http_event_streams", "Open event streams.", s.events_open);
     gauge(x, "heapmark_http_waiting_requests", "Requests put aside by wait=.", s.parked);
     gauge(x, "heapmark_http_exports", "Streamed exports running.", s.feeds_open);
-    counter(x, "heapmark_http_connections", "Connections accepted.", s.connections_total);
+    counter(x, "heapmark_http_connections_accepted", "Connections accepted.", s.connections_total);
     counter(x, "heapmark_http_connections_refused", "Connections over the bound per address.",
             s.connections_refused);
     counter(x, "heapmark_http_connections_overdue", "Connections closed at a deadline.",

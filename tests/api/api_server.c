@@ -173,6 +173,7 @@ static int start_parts(struct server *s, struct err *e)
     s->events = events_new();
     s->fake.executor = (struct executor){.name = "fake", .run = fake_run, .free = fake_free};
     s->limits = (struct job_limits){.cpus_max = 2,
+                                    .cores_max = 2,
                                     .memory_bytes = UINT64_C(8) << 30,
                                     .subject_check = subject_check,
                                     .pages_check = pages_check,

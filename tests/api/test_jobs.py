@@ -141,7 +141,7 @@ class Jobs(ServerCase):
 
     def test_life_of_a_job(self):
         reply = self.server.post("/api/v1/jobs", changed(
-            name="life", repeat={"rings": 6, "rotations": 4}, labels={"project": "p", "commit": "c1", "branch": "b", "sequence": 7,
+            name="life", repeat={"rings": 6, "rotations": 40}, labels={"project": "p", "commit": "c1", "branch": "b", "sequence": 7,
                                  "time": "2026-01-02T03:04:05Z"}))
         self.assertEqual(reply.status, 202)
         uuid = reply.json["job"]["id"]
@@ -158,14 +158,14 @@ class Jobs(ServerCase):
         cells = results["groups"][0]["cells"]
         self.assertEqual([c["subject"] for c in cells], ["glibc", "twin"])
         self.assertEqual([c["role"] for c in cells], ["reference", "subject"])
-        self.assertIsInstance(cells[1]["summaries"]["pairs_per_s"]["ratio"], (int, float))
+        self.assertIsInstance(cells[1]["summaries"]["heap_bytes"]["ratio"], (int, float))
         listed = self.server.get(f"/api/v1/jobs/{uuid}/cells").json["items"]
         self.assertEqual(listed, cells)
         trials = self.server.get(f"/api/v1/jobs/{uuid}/trials?slices=1").json["items"]
         self.assertEqual(len(trials), 18)  # six rings of reference, reference again, subject
         for t in trials:
             self.assertEqual((t["outcome"], t["failure"]), ("ok", None))
-            self.assertEqual(len(t["slices"]), 4)
+            self.assertEqual(len(t["slices"]), 40)
             self.assertIn("pairs_per_s", t["values"])
         only = self.server.get(f"/api/v1/jobs/{uuid}/trials?cell=1").json["items"]
         self.assertEqual({t["cell"] for t in only}, {1})
@@ -249,9 +249,10 @@ class Jobs(ServerCase):
         for _ in range(2):
             self.server.finish(self.server.submit())
         items = self.server.get("/api/v1/series?metric=pairs_per_s&allocator=twin").json["items"]
-        self.assertTrue(items)
+        items.sort(key=lambda s: -s["points"])  # other tests measure by other protocols
         points = self.server.get(f"/api/v1/series/{items[0]['id']}/points").json["items"]
         self.assertGreaterEqual(len(points), 2)
+        self.assertEqual(len(points), items[0]["points"])
         self.assertEqual([p["time"] for p in points], sorted(p["time"] for p in points))
         first = self.server.get(f"/api/v1/series/{items[0]['id']}/points?limit=1").json["items"]
         self.assertEqual(first, points[:1])
