@@ -77,8 +77,11 @@ int region_add(size_t need)
         return -ENOMEM;
     size_t size = (region_size(least) + page - 1) & ~(page - 1);
     char *start = region_map(size);
-    if (!start && size > least)
-        start = region_map(size = least); /* address space is short: take what is needed only */
+    while (!start && size > least) { /* address space is short: be content with less */
+        size = (size / 2 + page - 1) & ~(page - 1);
+        size = size > least ? size : least;
+        start = region_map(size);
+    }
     if (!start)
         return -ENOMEM;
 

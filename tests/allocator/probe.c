@@ -14,9 +14,9 @@ static const struct mode {
     const char *name;
     const char *(*run)(struct probe *p, const char *arg);
 } modes[] = {
-    {"api", probe_api},           {"stream", probe_stream},   {"fork", probe_fork},
-    {"enomem", probe_enomem},     {"adapter", probe_adapter}, {"misuse", probe_misuse},
-    {"identity", probe_identity},
+    {"api", probe_api},         {"stream", probe_stream},     {"fork", probe_fork},
+    {"threads", probe_threads}, {"enomem", probe_enomem},     {"adapter", probe_adapter},
+    {"misuse", probe_misuse},   {"identity", probe_identity},
 };
 
 void *probe_symbol(struct probe *p, const char *name)

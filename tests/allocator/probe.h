@@ -37,6 +37,7 @@ struct probe {
 const char *probe_api(struct probe *p, const char *arg);
 const char *probe_stream(struct probe *p, const char *arg); /* arg: threads */
 const char *probe_fork(struct probe *p, const char *arg);
+const char *probe_threads(struct probe *p, const char *arg);
 const char *probe_enomem(struct probe *p, const char *arg);
 const char *probe_adapter(struct probe *p, const char *arg);
 const char *probe_misuse(struct probe *p, const char *arg);   /* arg: name of the misuse */

@@ -243,6 +243,11 @@ static void test_fork(void **state)
     run_mode(*state, IN_TREE, RING_SUBJECT_NULL, "fork", "");
 }
 
+static void test_threads(void **state)
+{
+    run_mode(*state, IN_TREE, 0, "threads", "");
+}
+
 static void test_enomem(void **state)
 {
     run_mode(*state, IN_TREE, RING_SUBJECT_NULL, "enomem", "");
@@ -330,6 +335,7 @@ int main(void)
         cmocka_unit_test(test_adapters),
         cmocka_unit_test(test_options),
         cmocka_unit_test(test_misuse),
+        cmocka_unit_test(test_threads),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }
