@@ -1,8 +1,10 @@
 """fork-latency and fork-cow with every allocator installed, and with allocators whose fork
 handlers are wrong."""
+import shutil
+import tempfile
 import unittest
 
-from harness import Knob, MIB, VICTIMS, WorkloadTest, installed, run
+from harness import Knob, MIB, RUNNER, VICTIMS, WorkloadTest, installed, run
 
 THP = "/sys/kernel/mm/transparent_hugepage/enabled"
 HEAP = {"rss_bytes": "4MiB"}
@@ -28,7 +30,7 @@ class Latency(WorkloadTest):
 
     def test_every_allocator(self):
         for name, subject in installed():
-            for method in ("fork", "vfork"):
+            for method in ("fork", "vfork", "posix_spawn"):
                 with self.subTest(allocator=name, method=method):
                     runner, = run("fork-latency", [subject], {**HEAP, "method": method,
                                                               "calls": 5})
@@ -173,6 +175,13 @@ class Broken(WorkloadTest):
                       prefix=["setpriv", "--reuid=64999", "--clear-groups", "prlimit",
                               "--nproc=2"])
         self.assert_failed(runner, "system", "fork: Resource temporarily unavailable")
+
+    def test_program_to_spawn_is_missing(self):
+        with tempfile.TemporaryDirectory() as directory:
+            alone = shutil.copy(RUNNER, directory)
+            runner, = run("fork-latency", ["prefix="], {**HEAP, "method": "posix_spawn"},
+                          runner=alone)
+            self.assert_failed(runner, "system", "posix_spawn: No such file")
 
     def test_overlapping_blocks(self):
         victim = f"lib={VICTIMS}/libvictim_overlap.so"

@@ -4,9 +4,13 @@
  *
  * One process on one CPU: the child starts when the parent waits. vfork lends its memory to the
  * child instead of copying page tables, so its time includes the child's exit; it is the floor.
+ * posix_spawn lends it too, until the child has become another program (heapmark-nothing, which
+ * lies beside the runner): what a program pays that starts others.
  * Two calls before the measured ones are not counted: they fill the kernel's caches of page
  * tables and task structures. */
 #include <errno.h>
+#include <limits.h>
+#include <spawn.h>
 #include <stddef.h>
 #include <string.h>
 #include <sys/types.h>
@@ -16,20 +20,21 @@
 #include "workloads/fork/fork_heap.h"
 
 enum { LATENCY_CALLS = FORK_HEAP_PARAMS, LATENCY_METHOD };
-enum { METHOD_FORK, METHOD_VFORK };
+enum { METHOD_FORK, METHOD_VFORK, METHOD_SPAWN };
 
 #define CALLS_MAX     2000
 #define WARM_CALLS    2
 #define P99_CALLS_MIN 100 /* fewer calls do not have a 99th percentile */
 
-static const char *const method_choices[] = {"fork", "vfork", NULL};
+static const char *const method_choices[] = {"fork", "vfork", "posix_spawn", NULL};
 
 static const struct param_row latency_params[] = {
     FORK_HEAP_ROWS,
     [LATENCY_CALLS] = PARAM_ROW_U64("calls", 30, 1, CALLS_MAX, "calls",
                                     "Measured calls; 100 or more also give a 99th percentile."),
     [LATENCY_METHOD] = PARAM_ROW_ENUM("method", METHOD_FORK, method_choices,
-                                      "fork copies the page tables, vfork lends the memory."),
+                                      "fork copies the page tables, vfork lends the memory, "
+                                      "posix_spawn lends it and runs another program."),
 };
 
 static const enum metric_id latency_metrics[] = {
@@ -39,9 +44,24 @@ static const enum metric_id latency_metrics[] = {
 };
 
 struct latency_state {
+    char program[PATH_MAX]; /* posix_spawn: what it runs */
     struct fork_heap *heap;
     double fork_ns[CALLS_MAX], wait_ns[CALLS_MAX], sorted[CALLS_MAX];
 };
+
+/* heapmark-nothing, in the directory of this program. */
+static int latency_find_program(struct trial *t, char *path, size_t size)
+{
+    static const char name[] = "heapmark-nothing";
+    ssize_t n = readlink("/proc/self/exe", path, size - sizeof name);
+    if (n < 0 || (size_t)n >= size - sizeof name)
+        return trial_fail(t, FAIL_SYSTEM, "/proc/self/exe: %s",
+                          strerrordesc_np(n < 0 ? errno : ENAMETOOLONG));
+    path[n] = '\0';
+    char *slash = strrchr(path, '/');
+    memcpy(slash ? slash + 1 : path, name, sizeof name);
+    return 0;
+}
 
 static int latency_setup(struct trial *t)
 {
@@ -49,6 +69,11 @@ static int latency_setup(struct trial *t)
     if (!s)
         return trial_fail(t, FAIL_SYSTEM, "no memory for the harness");
     t->state = s;
+    if (t->point->params[LATENCY_METHOD].u == METHOD_SPAWN) {
+        int r = latency_find_program(t, s->program, sizeof s->program);
+        if (r < 0)
+            return r;
+    }
     return fork_heap_setup(t, &s->heap);
 }
 
@@ -69,14 +94,40 @@ static pid_t latency_fork(void)
     return pid;
 }
 
+/* A process id, or -1 and errno as fork does. */
+static pid_t latency_spawn(char *program)
+{
+    char *argv[] = {program, NULL}, *env[] = {NULL};
+    pid_t pid;
+    int error = posix_spawn(&pid, program, NULL, NULL, argv, env);
+    if (error == 0)
+        return pid;
+    errno = error;
+    return -1;
+}
+
+static pid_t latency_start(struct trial *t)
+{
+    struct latency_state *s = t->state;
+    switch (t->point->params[LATENCY_METHOD].u) {
+    case METHOD_VFORK:
+        return latency_vfork();
+    case METHOD_SPAWN:
+        return latency_spawn(s->program);
+    default:
+        return latency_fork();
+    }
+}
+
 static int latency_call(struct trial *t, double *ret_fork_ns, double *ret_wait_ns)
 {
-    const bool lend = t->point->params[LATENCY_METHOD].u == METHOD_VFORK;
     const uint64_t start_ns = clock_monotonic_ns();
-    pid_t pid = lend ? latency_vfork() : latency_fork();
+    pid_t pid = latency_start(t);
     const uint64_t forked_ns = clock_monotonic_ns();
     if (pid < 0)
-        return trial_fail(t, FAIL_SYSTEM, "fork: %s", strerrordesc_np(errno));
+        return trial_fail(t, FAIL_SYSTEM, "%s: %s",
+                          method_choices[t->point->params[LATENCY_METHOD].u],
+                          strerrordesc_np(errno));
     int r = fork_wait(t, pid, "exit");
     *ret_fork_ns = (double)(forked_ns - start_ns);
     *ret_wait_ns = (double)(clock_monotonic_ns() - start_ns);
