@@ -6,6 +6,7 @@
  * its allocator. HEAPMARK_FAULT_ALL=1 tries every n of the allocations too (minutes). */
 #include "tests/store/scenario.h"
 
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,11 +18,12 @@
 
 /* ---- faults ---- */
 
-/* Relaxed: the threads of the store count, the test sets and reads while they do not exist. */
+/* The threads of the store count; the test sets before they start or while they have nothing to
+ * do. Relaxed: a fault that comes one call late is as good. */
 static struct {
     _Atomic long at, count; /* the call that fails, from 1; 0 none */
-    bool sticky;            /* and all after it */
-    bool full;              /* writes fail as a full disk does, and only they */
+    _Atomic bool sticky;    /* and all after it */
+    _Atomic bool full;      /* writes fail as a full disk does, and only they */
 } io, mem;
 
 static bool fault_hits(_Atomic long *count, const _Atomic long *at, bool sticky)
@@ -321,8 +323,85 @@ static void test_allocation_fails_for_good(void **state)
     torture_memory(true);
 }
 
-int main(void)
+/* ---- faults in the middle of a group ---- */
+
+#define GROUP_THREADS 6
+#define GROUP_JOBS    6
+
+struct group_load {
+    struct store *store;
+    unsigned first;
+    bool acknowledged[GROUP_JOBS];
+    bool silent; /* a failure without a word */
+};
+
+static void *group_main(void *arg)
 {
+    struct group_load *load = arg;
+    for (unsigned i = 0; i < GROUP_JOBS; i++) {
+        struct err e = {0};
+        load->acknowledged[i] = fixture_job_add(load->store, load->first + i, &e) == 0;
+        load->silent |= !load->acknowledged[i] && (e.code == ERR_NONE || !e.message[0]);
+    }
+    return NULL;
+}
+
+static void group_verify(struct fixture *f, const struct group_load *loads)
+{
+    fixture_open(f);
+    for (unsigned t = 0; t < GROUP_THREADS; t++) {
+        assert_false(loads[t].silent);
+        for (unsigned i = 0; i < GROUP_JOBS; i++) {
+            if (!loads[t].acknowledged[i])
+                continue;
+            struct store_job job;
+            fixture_job_get(f, loads[t].first + i, &job);
+            assert_int_equal(job.cells_count, FIXTURE_CELLS);
+            store_job_done(&job);
+        }
+    }
+    fixture_close(f);
+    fixture_check(f);
+}
+
+/* Several threads share commits and one of them meets the fault: each must hear of its own job
+ * what is true of it. */
+static void test_fault_in_a_group(void **state)
+{
+    (void)state;
+    unsigned refused = 0;
+    for (long n = 1; n <= 200; n += 3) {
+        struct fixture f = {0};
+        struct group_load loads[GROUP_THREADS];
+        pthread_t threads[GROUP_THREADS];
+        fixture_directory(&f);
+        fixture_open(&f);
+        io.sticky = n % 2;
+        io.full = n % 4 == 0;
+        io.count = 0;
+        io.at = n;
+        for (unsigned t = 0; t < GROUP_THREADS; t++) {
+            loads[t] = (struct group_load){.store = f.store, .first = 1 + t * GROUP_JOBS};
+            assert_int_equal(pthread_create(&threads[t], NULL, group_main, &loads[t]), 0);
+        }
+        for (unsigned t = 0; t < GROUP_THREADS; t++) {
+            pthread_join(threads[t], NULL);
+            for (unsigned i = 0; i < GROUP_JOBS; i++)
+                refused += !loads[t].acknowledged[i];
+        }
+        fixture_close(&f);
+        io.at = 0;
+        group_verify(&f, loads);
+        fixture_remove(&f);
+    }
+    io.sticky = io.full = false;
+    assert_true(refused > 100);
+}
+
+int main(int argc, char **argv)
+{
+    if (argc > 1) /* one test by name */
+        cmocka_set_test_filter(argv[1]);
     log_set(LOG_LEVEL_ERROR, LOG_FORMAT_TEXT); /* hundreds of warnings, all as wanted */
     mem_install();
     faults_install();
@@ -332,6 +411,7 @@ int main(void)
         cmocka_unit_test(test_io_error_for_good),
         cmocka_unit_test(test_disk_full_once),
         cmocka_unit_test(test_disk_full_for_good),
+        cmocka_unit_test(test_fault_in_a_group),
         cmocka_unit_test(test_allocation_fails_once),
         cmocka_unit_test(test_allocation_fails_for_good),
     };
