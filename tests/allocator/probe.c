@@ -16,7 +16,7 @@ static const struct mode {
 } modes[] = {
     {"api", probe_api},         {"stream", probe_stream},     {"fork", probe_fork},
     {"threads", probe_threads}, {"enomem", probe_enomem},     {"adapter", probe_adapter},
-    {"misuse", probe_misuse},   {"identity", probe_identity},
+    {"misuse", probe_misuse},   {"identity", probe_identity}, {"pages", probe_pages},
 };
 
 void *probe_symbol(struct probe *p, const char *name)

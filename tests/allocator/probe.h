@@ -34,13 +34,14 @@ struct probe {
             return #condition; \
     } while (0)
 
-const char *probe_api(struct probe *p, const char *arg);
+const char *probe_api(struct probe *p, const char *arg);    /* arg "quick": not the slow ones */
 const char *probe_stream(struct probe *p, const char *arg); /* arg: threads */
 const char *probe_fork(struct probe *p, const char *arg);
 const char *probe_threads(struct probe *p, const char *arg);
 const char *probe_enomem(struct probe *p, const char *arg);
 const char *probe_adapter(struct probe *p, const char *arg);
 const char *probe_misuse(struct probe *p, const char *arg);   /* arg: name of the misuse */
+const char *probe_pages(struct probe *p, const char *arg);    /* arg: field of smaps_rollup */
 const char *probe_identity(struct probe *p, const char *arg); /* arg: device:inode */
 
 /* Address of a call of the full API, for in-tree allocators; ends the program if there is none. */

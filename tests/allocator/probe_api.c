@@ -452,6 +452,7 @@ enum {
     OURS = 16,     /* in-tree only */
     CONTENTS = 32, /* blocks are distinct */
     ONLY_NULL = 64,
+    SLOW = 128,
 };
 
 static const struct check {
@@ -466,7 +467,7 @@ static const struct check {
     {"calloc zeroes", check_calloc_zeroes, CALLOC | CONTENTS},
     {"calloc large zeroes", check_calloc_large_zeroes, CALLOC},
     {"calloc overflow", check_calloc_overflow, CALLOC},
-    {"realloc contents", check_realloc_contents, REALLOC | CONTENTS},
+    {"realloc contents", check_realloc_contents, REALLOC | CONTENTS | SLOW},
     {"realloc null", check_realloc_null, REALLOC},
     {"realloc fails whole", check_realloc_fails_whole, REALLOC},
     {"aligned", check_aligned, ALIGNED},
@@ -485,9 +486,9 @@ static const struct check {
     {"our usable null", check_our_usable_null, OURS | USABLE},
 };
 
-static unsigned offered(const struct probe *p)
+static unsigned offered(const struct probe *p, bool quick)
 {
-    return (p->calloc ? CALLOC : 0u) | (p->realloc ? REALLOC : 0u) |
+    return (quick ? 0u : SLOW) | (p->calloc ? CALLOC : 0u) | (p->realloc ? REALLOC : 0u) |
            (p->aligned_alloc ? ALIGNED : 0u) | (p->usable_size ? USABLE : 0u) |
            (p->flags & PROBE_IN_TREE ? OURS : 0u) |
            (p->flags & RING_SUBJECT_NULL ? ONLY_NULL : CONTENTS);
@@ -496,9 +497,8 @@ static unsigned offered(const struct probe *p)
 const char *probe_api(struct probe *p, const char *arg)
 {
     const char *failed = NULL;
-    (void)arg;
     for (size_t i = 0; i < sizeof checks / sizeof checks[0]; i++) {
-        if (checks[i].needs & ~offered(p))
+        if (checks[i].needs & ~offered(p, strcmp(arg, "quick") == 0))
             continue;
         const char *why = checks[i].run(p);
         if (why)

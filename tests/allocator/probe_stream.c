@@ -296,7 +296,7 @@ static void *one_block(void *arg)
  * even from the null allocator, whose blocks would otherwise share cache lines. */
 const char *probe_threads(struct probe *p, const char *arg)
 {
-    enum { WARM = 10, COUNT = 400 };
+    enum { WARM = 10, COUNT = 200 };
     pthread_t thread;
     void *result, *mine = p->malloc(100);
     long before = 0;
@@ -388,4 +388,33 @@ const char *probe_enomem(struct probe *p, const char *arg)
     EXPECT(check_block(kept, UINT32_MAX));
     p->free(kept);
     return heap_is_sound(p);
+}
+
+/* --- page modes ------------------------------------------------------------------------------- */
+
+static long smaps_kib(const char *field)
+{
+    char line[256];
+    long kib = -1;
+    FILE *f = fopen("/proc/self/smaps_rollup", "re");
+    while (f && fgets(line, sizeof line, f))
+        if (strncmp(line, field, strlen(field)) == 0 && line[strlen(field)] == ':')
+            kib = atol(line + strlen(field) + 1);
+    if (f)
+        fclose(f);
+    return kib;
+}
+
+/* 40 MB of small blocks lie, for the most part, on the kind of page asked for. */
+const char *probe_pages(struct probe *p, const char *arg)
+{
+    long before = smaps_kib(arg);
+    for (int i = 0; i < 40000; i++) {
+        void *block = p->malloc(1000);
+        EXPECT(block);
+        memset(block, 1, 1000);
+    }
+    EXPECT(before >= 0);
+    EXPECT(smaps_kib(arg) - before >= 30000);
+    return NULL;
 }

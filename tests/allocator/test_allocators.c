@@ -8,10 +8,12 @@
 #include <cmocka.h>
 
 #include <errno.h>
+#include <linux/mman.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -281,12 +283,37 @@ static void test_options(void **state)
             struct outcome o;
             if (entry->options[k].pages_mask)
                 continue; /* warns rightly where no huge pages are reserved */
-            if (!probe(world, entry, options, 1, "api", "", &o))
+            if (!probe(world, entry, options, 1, "api", "quick", &o))
                 break;
             if (!passed(&o) || o.output[0]) {
                 report(entry, "api", options[0], &o);
                 fail();
             }
+        }
+    }
+}
+
+/* Options that claim a page mode give it. Runs where 128 MiB of 2 MiB pages can be had. */
+static void test_hugetlb_options(void **state)
+{
+    const struct world *world = *state;
+    size_t size = (size_t)128 << 20;
+    void *pages = mmap(NULL, size, PROT_READ | PROT_WRITE,
+                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB | (21 << MAP_HUGE_SHIFT), -1, 0);
+    if (pages == MAP_FAILED) {
+        print_message("no 2 MiB pages are reserved or allowed (vm.nr_overcommit_hugepages)\n");
+        skip();
+    }
+    munmap(pages, size);
+    for (uint32_t i = 0; i < catalog_count(world->catalog); i++) {
+        const struct catalog_entry *entry = catalog_get(world->catalog, i);
+        const struct catalog_option *option = catalog_option_for_pages(entry, PAGES_HUGETLB_2M);
+        const char *options[] = {option ? option->name : NULL};
+        struct outcome o;
+        if (option && probe(world, entry, options, 1, "pages", "Private_Hugetlb", &o) &&
+            !passed(&o)) {
+            report(entry, "pages", options[0], &o);
+            fail();
         }
     }
 }
@@ -336,6 +363,7 @@ int main(void)
         cmocka_unit_test(test_options),
         cmocka_unit_test(test_misuse),
         cmocka_unit_test(test_threads),
+        cmocka_unit_test(test_hugetlb_options),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }
