@@ -284,6 +284,8 @@ static enum step_end step_try(struct run *run, struct step *s, struct store_ring
     exec_result_done(result);
     if (r < 0) {
         log_error("job %s: result not stored: %s", run->job->uuid, e.message);
+        /* Else it would count as running, and no other attempt of the step could begin. */
+        (void)store_attempt_abandon(run->config->store, attempt_id, true, &e, NULL);
         return scheduler_should_end(run->config->scheduler) ? STEP_UNFINISHED : STEP_AGAIN;
     }
     return again ? STEP_AGAIN : STEP_DONE;
