@@ -29,7 +29,8 @@ struct precheck_facts {
 
 /* Line ends: libmicrohttpd parses in place and writes two NULs over CRLF but one over a bare LF,
  * and copies a folded value elsewhere. So every line must begin exactly where the one before it
- * plus two NULs ended, and the last must end exactly at the end of the head. */
+ * plus two NULs ended, and the last must end exactly at the end of the head. What this cannot see
+ * is a line that came with NUL LF: it looks like CR LF by then. */
 int precheck_lines(const struct precheck_head *head, struct err *e);
 
 /* Names, values and the combinations named above. *ret_fault says which problem it is. */
