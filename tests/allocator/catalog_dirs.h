@@ -34,8 +34,10 @@ __attribute__((unused)) static int make_dirs(void **state)
     snprintf(d->shipped, sizeof d->shipped, "/tmp/hm-catalog-XXXXXX");
     snprintf(d->admin, sizeof d->admin, "/tmp/hm-admin-XXXXXX");
     snprintf(d->libs, sizeof d->libs, "/tmp/hm-libs-XXXXXX");
-    if (!mkdtemp(d->shipped) || !mkdtemp(d->admin) || !mkdtemp(d->libs))
+    if (!mkdtemp(d->shipped) || !mkdtemp(d->admin) || !mkdtemp(d->libs)) {
+        free(d);
         return -1;
+    }
     *state = d;
     return 0;
 }

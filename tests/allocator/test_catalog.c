@@ -262,13 +262,13 @@ static void test_environment(void **state)
                           "[option tls]\nsummary=s\n"
                           "env=GLIBC_TUNABLES=glibc.rtld.optional_static_tls=1\n");
     const struct catalog_entry *x = catalog_find(c, "x");
+    const char *all[] = {"tun", "conf", "tun2", "conf2"};
     struct catalog_environment env;
     struct err e = {0};
-    assert_int_equal(catalog_environment(x, NULL, 0, &env, &e), 0);
+    assert_int_equal(catalog_environment(x, all, 0, &env, &e), 0);
     assert_int_equal(env.count, 1);
     assert_string_equal(env.values[0], "GLIBC_TUNABLES=glibc.rtld.optional_static_tls=16384");
 
-    const char *all[] = {"tun", "conf", "tun2", "conf2"};
     assert_int_equal(catalog_environment(x, all, 4, &env, &e), 0);
     assert_int_equal(env.count, 3);
     assert_string_equal(env.values[0], "GLIBC_TUNABLES=glibc.rtld.optional_static_tls=16384:"
