@@ -202,7 +202,7 @@ export const allocators = [
     reason: 'library not found: apt install libclang-rt-14-dev',
   }),
   allocator('hmalloc', 'allocator', 'In this tree.', 8),
-  allocator('first-fit', 'classic', 'Boundary tags, first fit, coalescing.', 9),
+  allocator('classic-first', 'classic', 'Boundary tags, first fit, coalescing.', 9),
   allocator('null', 'baseline', 'Returns the same block: the cost of the harness.', 10),
   allocator('bump', 'baseline', 'Never frees.', 11),
 ];
@@ -213,6 +213,7 @@ export const presets = [
     title: 'Reference: allocators side by side',
     summary: 'The four-allocator table, huge pages, fork and copy on write.',
     job: {
+      profiles: { demo: { repeat: { rings: 5 } } }, // the server's own business
       profile: 'quick',
       reference: 'glibc',
       workloads: [

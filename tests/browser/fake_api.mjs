@@ -169,6 +169,8 @@ export async function startFake(dist) {
   }
 
   function checkJob(body) {
+    if (body.profiles)
+      return { title: 'Unknown name', detail: 'unknown field', pointer: '/profiles' };
     if (!body.preset && !body.workloads)
       return {
         title: 'Nothing to measure',
@@ -211,7 +213,12 @@ export async function startFake(dist) {
         seconds_estimate: 95.2,
         memory_bytes_estimate: 1.2e9,
         cells: [],
-        spec: body,
+        spec: {
+          ...fx.presets.find((p) => p.name === body.preset)?.job,
+          ...body,
+          preset: undefined,
+          profiles: undefined,
+        },
       });
       return;
     }
@@ -314,7 +321,9 @@ export async function startFake(dist) {
         'Content-Type': csv ? 'text/csv' : 'application/x-ndjson',
       });
       res.end(csv ? 'metric,value\npairs_per_s,1\n' : '{"metric":"pairs_per_s","value":1}\n');
-    } else if (lists[parts[0]]) json(res, listOf(lists[parts[0]], query));
+    } else if (lists[parts[0]] && query.size)
+      problem(res, 422, { title: 'Unknown name', detail: 'no such parameter' });
+    else if (lists[parts[0]]) json(res, { items: lists[parts[0]], next: null });
     else problem(res, 404, { title: 'Not found' });
   }
 

@@ -28,7 +28,7 @@ const NAMES = [
   'mimalloc',
   'tbbmalloc',
   'hmalloc',
-  'first-fit',
+  'classic-first',
   'null',
 ];
 const COLD = {
@@ -38,7 +38,7 @@ const COLD = {
   mimalloc: 2.12e6,
   tbbmalloc: 1.66e6,
   hmalloc: 2.19e6,
-  'first-fit': 0.61e6,
+  'classic-first': 0.61e6,
   null: 24e6,
 };
 const EXPONENT = {
@@ -48,7 +48,7 @@ const EXPONENT = {
   mimalloc: 0.95,
   tbbmalloc: 0.9,
   hmalloc: 0.94,
-  'first-fit': -0.12,
+  'classic-first': -0.12,
   null: 0.99,
 };
 const FRAG = {
@@ -58,7 +58,7 @@ const FRAG = {
   mimalloc: 0.112,
   tbbmalloc: 0.164,
   hmalloc: 0.108,
-  'first-fit': 0.082,
+  'classic-first': 0.082,
   null: null,
 };
 
@@ -292,7 +292,7 @@ export function makeTrials(groups) {
       cell: cell.index,
       repetition: 0,
       position: 0,
-      runner: cell.subject,
+      runner: 0,
       role: cell.role,
       attempt: 1,
       attempt_state: 'final',

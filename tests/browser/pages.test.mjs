@@ -559,6 +559,7 @@ describe('submit', () => {
   it('a preset can be edited', fakeOnly, () =>
     on('submit', async (page) => {
       await page.click('#customise');
+      await page.locator('.entry').first().waitFor();
       assert.equal(await page.locator('.entry').count(), 5);
       const body = JSON.parse(await text(page, '#json'));
       assert.equal(body.preset, undefined);

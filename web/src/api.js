@@ -89,6 +89,9 @@ export async function all(path, max = 1000, options = {}) {
   return { items: items.slice(0, max), more: Boolean(cursor) || items.length > max };
 }
 
+/** A list the server gives whole (workloads, allocators, presets, metrics): it takes no paging. */
+export const catalogue = async (path) => (await get(path)).items;
+
 export const jobPath = (id, rest = '') => `jobs/${encodeURIComponent(id)}${rest}`;
 
 export async function version() {

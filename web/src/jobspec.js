@@ -142,7 +142,7 @@ function workloadBody(entry, rows) {
   }
   const body = { ...entry.rest, workload: entry.workload };
   if (Object.keys(params).length) body.params = params;
-  if (entry.threads.length) body.threads = entry.threads.map((t) => (t === 'max' ? t : whole(t)));
+  if (entry.threads.length) body.threads = entry.threads.map(whole);
   if (entry.pages.length) body.pages = [...entry.pages];
   for (const key of ['repeats', 'rotations', 'slice_ops'])
     if (entry[key] !== '') body[key] = whole(entry[key]);

@@ -136,7 +136,8 @@ export function problemBox(error, retry = null) {
   const advice =
     {
       401: 'Enter a token with the button at the top.',
-      403: 'The token lacks the scope for this. Ask the administrator for one with it.',
+      403:
+        getToken() && 'The token lacks the scope for this. Ask the administrator for one with it.',
       404: 'It may have been removed, or the address is wrong.',
       429: 'The server is busy. Try again in a moment.',
       503: 'The server is starting or stopping. Try again in a moment.',

@@ -1,6 +1,6 @@
 // The catalogue: what can be measured here, each build with its hash, and what is missing.
 
-import { all } from '../api.js';
+import { catalogue } from '../api.js';
 import { bdi, h, refill, tableBox } from '../dom.js';
 import { ago, clip, localTime } from '../format.js';
 
@@ -70,7 +70,7 @@ function row(a) {
 
 export async function allocatorsPage(main) {
   refill(main, h('p', { class: 'loading' }, 'Loading…'));
-  const { items } = await all('allocators');
+  const items = await catalogue('allocators');
   refill(
     main,
     h('h1', {}, 'Allocators'),

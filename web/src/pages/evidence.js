@@ -242,7 +242,8 @@ function isolationList({ trials }) {
   ];
 }
 
-function versionsTable({ trials }) {
+function versionsTable({ cells, trials }) {
+  const subjects = new Map(cells.map((c) => [c.index, c.allocator]));
   const seen = new Map();
   for (const t of trials) if (t.sha256) seen.set(t.sha256, t);
   if (!seen.size) return null;
@@ -259,7 +260,7 @@ function versionsTable({ trials }) {
         h(
           'tr',
           {},
-          ['Runner', 'Version', 'SHA-256'].map((t) => h('th', { scope: 'col' }, t)),
+          ['Allocator', 'Version', 'SHA-256'].map((t) => h('th', { scope: 'col' }, t)),
         ),
       ),
       h(
@@ -271,7 +272,7 @@ function versionsTable({ trials }) {
             h(
               'tr',
               {},
-              h('th', { scope: 'row' }, bdi(clip(t.subject ?? t.runner, 60))),
+              h('th', { scope: 'row' }, bdi(clip(subjects.get(t.cell) ?? '', 60))),
               h('td', {}, bdi(clip(t.version || '–', 60))),
               h('td', {}, h('code', { title: t.sha256 }, t.sha256.slice(0, 16))),
             ),

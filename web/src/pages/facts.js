@@ -19,7 +19,7 @@ export function factsList(facts) {
     rows.map(([name, value]) =>
       h(
         'div',
-        {},
+        { class: text(name, value).length > 60 ? 'long' : null },
         h(
           'dt',
           {},

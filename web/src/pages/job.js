@@ -1,6 +1,6 @@
 // One job: live while it runs (SSE, or polling when the stream is lost), results, evidence.
 
-import { all, get, jobPath, post, request } from '../api.js';
+import { catalogue, get, jobPath, post, request } from '../api.js';
 import { bdi, download, h, link, refill } from '../dom.js';
 import { clip, localTime, plural } from '../format.js';
 import { isFinal, progressShare } from '../model.js';
@@ -203,16 +203,16 @@ class JobPage {
 
   async loadContext() {
     const [workloads, metrics, charts, host] = await Promise.all([
-      all('workloads').catch(() => ({ items: [] })),
-      all('metrics').catch(() => ({ items: [] })),
+      catalogue('workloads').catch(() => []),
+      catalogue('metrics').catch(() => []),
       import('./charts.js'), // beside the bundle, see build.mjs
       get('host').catch(() => null),
     ]);
-    const rows = workloads.items.flatMap((w) => w.metrics ?? []).concat(metrics.items);
+    const rows = workloads.flatMap((w) => w.metrics ?? []).concat(metrics);
     this.host = host;
     this.ctx = {
       charts,
-      workloads: new Map(workloads.items.map((w) => [w.name, w])),
+      workloads: new Map(workloads.map((w) => [w.name, w])),
       metrics: new Map(rows.map((m) => [m.name, m])),
     };
   }

@@ -1,7 +1,7 @@
 // The submit page: every field comes from the API's parameter rows, allocators and presets, so a
 // new workload needs no change here. The server checks and prices the job as it is edited.
 
-import { all, get, getToken, jobPath, post } from '../api.js';
+import { catalogue, get, getToken, jobPath, post } from '../api.js';
 import { bdi, debounce, download, h, link, refill } from '../dom.js';
 import { clearErrors, focusField, pointers, setError } from '../fields.js';
 import { bytes, clip, duration, plural } from '../format.js';
@@ -85,6 +85,18 @@ class SubmitPage extends SubmitForm {
       ),
     );
     this.estimateLater();
+  }
+
+  /** The preset as the server expands it for the profile: what its workloads really are. */
+  async customise() {
+    try {
+      const { spec } = await post('jobs?dry_run=1', this.body());
+      const { name, labels } = this.state;
+      this.state = { ...fromBody(spec), preset: '', name, labels };
+      this.render('add-workload');
+    } catch (error) {
+      refill(this.problem, problemBox(error));
+    }
   }
 
   showProblem(error, focus) {
@@ -186,15 +198,15 @@ function randomKey() {
 export async function submitPage(main) {
   refill(main, h('p', { class: 'loading' }, 'Loading…'));
   const [workloads, allocators, presets] = await Promise.all(
-    ['workloads', 'allocators', 'presets'].map((p) => all(p)),
+    ['workloads', 'allocators', 'presets'].map(catalogue),
   );
   const query = new URLSearchParams(location.search);
   const clone = query.get('clone');
   const job = clone ? await get(jobPath(clone)) : null;
   const page = new SubmitPage(main, {
-    workloads: workloads.items,
-    allocators: allocators.items,
-    presets: presets.items,
+    workloads,
+    allocators,
+    presets,
   });
   if (job) {
     page.state = fromBody(job.spec ?? {});
@@ -214,9 +226,7 @@ export async function submitPage(main) {
     );
   } else {
     const wanted = query.get('preset') ?? 'reference';
-    page.state.preset = presets.items.some((p) => p.name === wanted)
-      ? wanted
-      : (presets.items[0]?.name ?? '');
+    page.state.preset = presets.some((p) => p.name === wanted) ? wanted : (presets[0]?.name ?? '');
   }
   page.render();
 }

@@ -4,7 +4,7 @@
 import { bdi, h, refill } from '../dom.js';
 import { checkbox, field, group, setError } from '../fields.js';
 import { bytes, clip, number } from '../format.js';
-import { checkValue, fromBody } from '../jobspec.js';
+import { checkValue } from '../jobspec.js';
 
 const PROFILES = [
   ['demo', 'demo: about two minutes'],
@@ -57,7 +57,7 @@ const splitList = (text) =>
 
 /**
  * state: of jobspec.js; workloads, allocators, presets: items of the API; form: the element.
- * The page gives changed() (state was edited) and render(idToFocus) (structure was).
+ * The page gives changed() (state was edited), render(idToFocus) (structure was) and customise().
  */
 export class SubmitForm {
   text(pointer, label, value, set, options = {}) {
@@ -133,11 +133,7 @@ export class SubmitForm {
           {
             type: 'button',
             id: 'customise',
-            onclick: () => {
-              const { name, labels, profile } = this.state;
-              this.state = { ...fromBody(preset.job), preset: '', name, labels, profile };
-              this.render('add-workload');
-            },
+            onclick: () => this.customise(),
           },
           'Edit this preset’s workloads',
         ),
@@ -240,12 +236,12 @@ export class SubmitForm {
             entry.threads = splitList(v);
           },
           {
-            help: `A list; “max” is every CPU the placement gives.${row.threads_max ? ` At most ${row.threads_max}.` : ''} Default: the server’s choice.`,
+            help: `A list; “max” is every CPU the placement gives, “powers” is 1, 2, 4 and so on up to it.${row.threads_max ? ` At most ${row.threads_max}.` : ''} Default: the server’s choice.`,
             placeholder: '1, max',
             check: (v) =>
-              splitList(v).every((t) => t === 'max' || /^[1-9]\d{0,4}$/.test(t))
+              splitList(v).every((t) => t === 'max' || t === 'powers' || /^[1-9]\d{0,4}$/.test(t))
                 ? ''
-                : 'whole numbers from 1, or “max”',
+                : 'whole numbers from 1, “max” or “powers”',
           },
         ),
         row.pages?.length > 0 &&
