@@ -171,10 +171,9 @@ static void v2_prepare(struct cgroup_host *host, unsigned at, pid_t daemon_pid)
     int r = v2_enable(host, at, daemon_pid);
     if (r == 0)
         r = cgroup_ops_v2.base_prepare(host->base_fds[at], -1, wanted);
-    char enabled[1024] = " ";
-    (void)io_read_file(host->base_fds[at], "cgroup.subtree_control", enabled + 1,
-                       sizeof enabled - 2);
-    strcat(enabled, " ");
+    char text[1024] = "", enabled[sizeof text + 2];
+    (void)io_read_file(host->base_fds[at], "cgroup.subtree_control", text, sizeof text);
+    snprintf(enabled, sizeof enabled, " %s ", text);
     for (unsigned i = 0; i < CONTROLLER_COUNT_; i++) {
         char name[32];
         snprintf(name, sizeof name, " %s ", wire_controller_name((enum wire_controller)i));

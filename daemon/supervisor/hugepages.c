@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -83,12 +84,10 @@ static int pool_available(int sys_fd, enum hugepage_size size, int node, uint64_
 static bool fits_memory(uint64_t bytes)
 {
     char text[4096];
-    unsigned long long available_kib;
     if (io_read_file(AT_FDCWD, "/proc/meminfo", text, sizeof text) < 0)
         return true;
     const char *at = strstr(text, "MemAvailable:");
-    return !at || sscanf(at, "MemAvailable: %llu", &available_kib) != 1 ||
-           bytes / 1024 < available_kib;
+    return !at || bytes / 1024 < strtoull(at + strlen("MemAvailable:"), NULL, 10);
 }
 
 static int pool_grow(struct knobs *knobs, enum hugepage_size size, int node, uint64_t pages)
@@ -136,7 +135,7 @@ static int unavailable(enum hugepage_size size, uint64_t wanted, uint64_t got, i
 static int pool_reserve(struct knobs *knobs, enum hugepage_size size, int node, uint64_t pages,
                         struct err *e)
 {
-    uint64_t available;
+    uint64_t available = 0;
     int r = pool_available(knobs->sys_fd, size, node, &available);
     if (r < 0)
         return err_set(e, ERR_UNAVAILABLE, "/pages", "this host has no huge pages of %s%s",

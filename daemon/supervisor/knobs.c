@@ -70,8 +70,11 @@ int knobs_save(const struct knobs *knobs)
                                  thp_names[knobs->thp_original], thp_names[knobs->thp_ours]);
     for (unsigned i = 0; i < knobs->pools_count; i++) {
         const struct knob_pool *p = &knobs->pools[i];
-        used += (size_t)snprintf(text + used, sizeof text - used, "pool %d %d %llu %llu %d\n",
-                                 (int)p->size, p->node, (unsigned long long)p->before,
+        char node[16] = "any";
+        if (p->node >= 0)
+            snprintf(node, sizeof node, "%d", p->node);
+        used += (size_t)snprintf(text + used, sizeof text - used, "pool %d %s %llu %llu %d\n",
+                                 (int)p->size, node, (unsigned long long)p->before,
                                  (unsigned long long)p->added, p->done);
         if (used >= sizeof text)
             return -E2BIG;
@@ -79,29 +82,52 @@ int knobs_save(const struct knobs *knobs)
     return state_write(knobs->state, STATE_FILE, text);
 }
 
+/* "any" or a node's number. */
+static bool node_parse(const char *text, int *ret_node)
+{
+    uint64_t node;
+    if (strcmp(text, "any") == 0) {
+        *ret_node = -1;
+        return true;
+    }
+    if (text_parse_u64(text, &node) < 0 || node >= WIRE_MEMS_MAX)
+        return false;
+    *ret_node = (int)node;
+    return true;
+}
+
+static bool pool_parse(char *const words[], struct knob_pool *ret)
+{
+    uint64_t size, done;
+    if (text_parse_u64(words[1], &size) < 0 || size >= HUGEPAGE_SIZE_COUNT_ ||
+        !node_parse(words[2], &ret->node) || text_parse_u64(words[3], &ret->before) < 0 ||
+        text_parse_u64(words[4], &ret->added) < 0 || text_parse_u64(words[5], &done) < 0)
+        return false;
+    ret->size = (enum hugepage_size)size;
+    ret->done = done != 0;
+    return true;
+}
+
 /* One line of our own file; but the directory may have been in other hands, so only values the
  * writer could have written are taken. */
-static bool line_parse(struct knobs *knobs, const char *line)
+static bool line_parse(struct knobs *knobs, char *line)
 {
-    char a[16], b[16];
-    int size, node, done;
-    unsigned long long before, added;
-    if (sscanf(line, "thp %15s %15s", a, b) == 2) {
-        knobs->thp_original = thp_by_name(a);
-        knobs->thp_ours = thp_by_name(b);
+    enum { WORDS_MAX = 6 };
+    char *words[WORDS_MAX], *save;
+    unsigned count = 0;
+    for (char *word = strtok_r(line, " ", &save); word && count < WORDS_MAX;
+         word = strtok_r(NULL, " ", &save))
+        words[count++] = word;
+    if (count == 3 && strcmp(words[0], "thp") == 0) {
+        knobs->thp_original = thp_by_name(words[1]);
+        knobs->thp_ours = thp_by_name(words[2]);
         return knobs->thp_original != WIRE_THP_LEAVE && knobs->thp_ours != WIRE_THP_LEAVE;
     }
-    if (sscanf(line, "pool %d %d %llu %llu %d", &size, &node, &before, &added, &done) != 5 ||
-        size < 0 || size >= HUGEPAGE_SIZE_COUNT_ || node < -1 || node >= WIRE_MEMS_MAX ||
-        knobs->pools_count == KNOBS_POOLS_MAX)
+    if (count != WORDS_MAX || strcmp(words[0], "pool") != 0 ||
+        knobs->pools_count == KNOBS_POOLS_MAX ||
+        !pool_parse(words, &knobs->pools[knobs->pools_count]))
         return false;
-    knobs->pools[knobs->pools_count++] = (struct knob_pool){
-        .size = (enum hugepage_size)size,
-        .node = node,
-        .before = before,
-        .added = added,
-        .done = done != 0,
-    };
+    knobs->pools_count++;
     return true;
 }
 
@@ -125,7 +151,7 @@ static int state_load(struct knobs *knobs)
     }
     while ((line = strtok_r(NULL, "\n", &save)))
         if (!line_parse(knobs, line))
-            log_error("state file " STATE_FILE ": line \"%s\" makes no sense, passed over", line);
+            log_error("state file " STATE_FILE ": a line makes no sense, passed over: %s", line);
     return 1;
 }
 

@@ -38,30 +38,29 @@ static void proc_list_done(struct proc_list *list)
     free(list->items);
 }
 
-/* Fields after the command, which may hold anything, ')' included: the last one ends it. */
+/* Fields of /proc/PID/stat (proc(5)), counted from the state, which comes after the command. */
+enum stat_field { STAT_STATE, STAT_PARENT, STAT_SESSION = 3, STAT_THREADS = 17, STAT_START = 19 };
+
+/* The command may hold anything, ')' included: the last one ends it. */
 static bool proc_read(int proc_fd, pid_t pid, struct proc *ret)
 {
-    char path[32], text[2048];
+    char path[32], text[2048], *fields[STAT_START + 1], *save;
     snprintf(path, sizeof path, "%d/stat", (int)pid);
     if (io_read_file(proc_fd, path, text, sizeof text) < 0)
         return false;
-    const char *rest = strrchr(text, ')');
-    char state;
-    int parent, session;
-    long threads;
-    unsigned long long start;
-    if (!rest || sscanf(rest + 1,
-                        " %c %d %*d %d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %ld "
-                        "%*d %llu",
-                        &state, &parent, &session, &threads, &start) != 5)
+    char *rest = strrchr(text, ')');
+    if (!rest)
         return false;
+    for (unsigned i = 0; i <= STAT_START; i++)
+        if (!(fields[i] = strtok_r(i ? NULL : rest + 1, " ", &save)))
+            return false;
     *ret = (struct proc){
         .pid = pid,
-        .parent = parent,
-        .session = session,
-        .threads = threads > 0 ? (uint64_t)threads : 1,
-        .start_ticks = start,
-        .is_alive = state != 'Z' && state != 'X',
+        .parent = (pid_t)strtol(fields[STAT_PARENT], NULL, 10),
+        .session = (pid_t)strtol(fields[STAT_SESSION], NULL, 10),
+        .threads = strtoull(fields[STAT_THREADS], NULL, 10),
+        .start_ticks = strtoull(fields[STAT_START], NULL, 10),
+        .is_alive = fields[STAT_STATE][0] != 'Z' && fields[STAT_STATE][0] != 'X',
     };
     return true;
 }
@@ -70,12 +69,11 @@ static bool proc_read(int proc_fd, pid_t pid, struct proc *ret)
 static uid_t proc_uid(int proc_fd, pid_t pid)
 {
     char path[32], text[4096];
-    unsigned uid;
     snprintf(path, sizeof path, "%d/status", (int)pid);
     if (io_read_file(proc_fd, path, text, sizeof text) < 0)
         return (uid_t)-1;
     const char *at = strstr(text, "\nUid:");
-    return at && sscanf(at + 5, "%u", &uid) == 1 ? (uid_t)uid : (uid_t)-1;
+    return at ? (uid_t)strtoul(at + strlen("\nUid:"), NULL, 10) : (uid_t)-1;
 }
 
 static int list_read(struct proc_list *ret)

@@ -78,7 +78,7 @@ static int report_read(int fd, struct spawn_report *ret)
             continue;
         if (n <= 0)
             return n == 0 ? -ETIMEDOUT : -errno;
-        struct spawn_report report;
+        struct spawn_report report = {0};
         ssize_t size = read(fd, &report, sizeof report);
         if (size < 0 && errno == EINTR)
             continue;
@@ -102,11 +102,11 @@ static void abandon(pid_t pid, int pidfd)
 static int child_start(struct spawn_child *child, struct spawn_result *ret,
                        struct spawn_report *ret_report, struct err *e)
 {
-    int report[2];
-    if (pipe2(report, O_CLOEXEC) < 0)
+    int ends[2];
+    if (pipe2(ends, O_CLOEXEC) < 0)
         return err_set_errno(e, ERR_IO, errno, "cannot make a pipe");
     int pidfd = -1;
-    child->report_fd = report[1];
+    child->report_fd = ends[1];
     child->parent = getpid();
     int v2_fd = child->request->host && child->request->group
                     ? cgroup_group_v2_fd(child->request->host, child->request->group)
@@ -118,12 +118,12 @@ static int child_start(struct spawn_child *child, struct spawn_result *ret,
         spawn_child_run(child); /* does not return */
     }
     int error = errno;
-    close(report[1]);
-    cleanup_(close_p) int report_fd = report[0];
+    close(ends[1]);
+    cleanup_(close_p) int report_fd = ends[0];
     if (pid < 0)
         return err_set_errno(e, ERR_IO, error, "cannot start a process");
-    *ret_report = (struct spawn_report){0};
-    int r = report_read(report_fd, ret_report);
+    struct spawn_report report = {0};
+    int r = report_read(report_fd, &report);
     if (r == -ECHILD) {
         /* Killed before it could say anything: the memory limit can do that. The caller sees the
          * process end and asks the cgroup why. */
@@ -132,12 +132,13 @@ static int child_start(struct spawn_child *child, struct spawn_result *ret,
         abandon(pid, pidfd);
         return err_set_errno(e, ERR_IO, -r, "a runner did not start");
     }
-    if (ret_report->error) {
+    if (report.error) {
         abandon(pid, pidfd);
-        return err_set_errno(e, ERR_IO, ret_report->error, "cannot start a runner: step \"%s\"",
-                             spawn_step_name(ret_report->step));
+        return err_set_errno(e, ERR_IO, report.error, "cannot start a runner: step \"%s\"",
+                             spawn_step_name(report.step));
     }
-    *ret = (struct spawn_result){.pid = pid, .pidfd = pidfd, .isolation = ret_report->isolation};
+    *ret_report = report;
+    *ret = (struct spawn_result){.pid = pid, .pidfd = pidfd, .isolation = report.isolation};
     return 0;
 }
 
@@ -162,7 +163,7 @@ int spawn_runner(const struct spawn_request *request, struct spawn_result *ret, 
     };
     if (!is_root)
         child.processes_max += procs_user_threads(geteuid());
-    struct spawn_report report;
+    struct spawn_report report = {0};
     int r = child_start(&child, ret, &report, e);
     if (r == 0)
         log_missing(&report);

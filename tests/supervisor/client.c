@@ -160,7 +160,7 @@ static void expect_controllers(const struct wire_hello *hello)
                                                        CONTROLLER_PIDS, CONTROLLER_HUGETLB};
     for (unsigned i = 0; version && i < sizeof controllers / sizeof controllers[0]; i++) {
         unsigned k = controllers[i];
-        if (hello->cgroup_version[k] != (unsigned)atoi(version))
+        if (hello->cgroup_version[k] != (unsigned)strtoul(version, NULL, 10))
             fail_msg("%s is served by version %u: %s", wire_controller_name(controllers[i]),
                      hello->cgroup_version[k], hello->reason[k]);
         if (reason)
@@ -168,7 +168,8 @@ static void expect_controllers(const struct wire_hello *hello)
     }
     const char *kill_version = getenv("HEAPMARK_EXPECT_KILL");
     if (kill_version)
-        assert_int_equal(hello->cgroup_version[CONTROLLER_FREEZER], (unsigned)atoi(kill_version));
+        assert_int_equal(hello->cgroup_version[CONTROLLER_FREEZER],
+                         (unsigned)strtoul(kill_version, NULL, 10));
 }
 
 void client_hello(struct client *c)
@@ -206,7 +207,7 @@ void client_start(struct client *c, const struct client_options *o)
     client_hello(c);
 }
 
-static void remove_tree(const char *path)
+void client_remove_tree(const char *path)
 {
     DIR *dir = opendir(path);
     struct dirent *entry;
@@ -216,7 +217,7 @@ static void remove_tree(const char *path)
             continue;
         path_in(below, sizeof below, path, entry->d_name);
         if (unlink(below) < 0)
-            remove_tree(below);
+            client_remove_tree(below);
     }
     if (dir)
         closedir(dir);
@@ -245,7 +246,7 @@ void client_stop(struct client *c)
     char path[PATH_MAX];
     path_in(path, sizeof path, c->dir, "state/knobs");
     assert_int_not_equal(access(path, F_OK), 0);
-    remove_tree(c->dir);
+    client_remove_tree(c->dir);
 }
 
 void client_fake_launch(struct wire_launch *q, unsigned count, const char *const wanted[])
@@ -340,12 +341,12 @@ static bool proc_stat_read(const char *pid, struct proc_stat *ret)
     snprintf(path, sizeof path, "/proc/%.20s/stat", pid);
     if (io_read_file(AT_FDCWD, path, text, sizeof text) < 0)
         return false;
-    const char *rest = strrchr(text, ')');
-    int parent;
-    if (!rest || sscanf(rest + 1, " %c %d", &ret->state, &parent) != 2)
+    const char *rest = strrchr(text, ')'); /* ") S 123 ...": state, then parent */
+    if (!rest || strlen(rest) < 5)
         return false;
-    ret->pid = (pid_t)atoi(pid);
-    ret->parent = parent;
+    ret->state = rest[2];
+    ret->pid = (pid_t)strtol(pid, NULL, 10);
+    ret->parent = (pid_t)strtol(rest + 4, NULL, 10);
     return true;
 }
 
@@ -432,6 +433,25 @@ static unsigned groups_below(const char *path, const char *mark, unsigned depth)
             found += groups_below(below, mark, depth + 1);
     }
     closedir(dir);
+    return found;
+}
+
+unsigned client_directories(const char *path, const char *name, unsigned depth)
+{
+    DIR *dir = opendir(path);
+    unsigned found = 0;
+    struct dirent *entry;
+    while (dir && (entry = readdir(dir))) {
+        if (entry->d_type != DT_DIR || entry->d_name[0] == '.')
+            continue;
+        char below[PATH_MAX];
+        path_in(below, sizeof below, path, entry->d_name);
+        found += strcmp(entry->d_name, name) == 0;
+        if (depth > 0)
+            found += client_directories(below, name, depth - 1);
+    }
+    if (dir)
+        closedir(dir);
     return found;
 }
 

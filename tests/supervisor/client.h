@@ -60,6 +60,10 @@ unsigned client_tagged(const struct client *c);
 /* Assert that no runner, group or state of a launch is there any more (waits a little). */
 void client_assert_clean(const struct client *c);
 
+/* Directories of this name below path, `depth` levels deep. */
+unsigned client_directories(const char *path, const char *name, unsigned depth);
+void client_remove_tree(const char *path);
+
 uint64_t client_read_u64(const char *path);
 void client_read_text(const char *path, char *buf, size_t size);
 

@@ -159,7 +159,6 @@ static void try_privileges(void)
 /* The environment must be built from empty. */
 static void try_environment(void)
 {
-    extern char **environ;
     static const char *const known[] = {"GLIBC_TUNABLES=", "FAKE_", "HEAPMARK_PAD=", NULL};
     if (!getenv("HEAPMARK_PAD") || strlen(getenv("HEAPMARK_PAD")) > 4095 ||
         !getenv("GLIBC_TUNABLES"))
@@ -196,7 +195,6 @@ static void act_orphan(void)
         _exit(0);
     prctl(PR_SET_PDEATHSIG, 0);
     char *argv[] = {(char *)"fake-orphan", (char *)"orphan", NULL};
-    extern char **environ;
     execve("/proc/self/exe", argv, environ);
     sleep_for_ever();
 }
@@ -330,7 +328,8 @@ int main(int argc, char **argv)
     if (argc > 1 && strcmp(argv[1], "orphan") == 0)
         sleep_for_ever();
     const char *mode = getenv("FAKE_MODE");
-    struct fake f = {.index = argc > 1 ? (unsigned)atoi(argv[1]) : 0, .mode = mode ? mode : ""};
+    struct fake f = {.index = argc > 1 ? (unsigned)strtoul(argv[1], NULL, 10) : 0,
+                     .mode = mode ? mode : ""};
     if (is_mode(&f, "never-map"))
         sleep_for_ever();
     if (is_mode(&f, "exit-unmapped"))

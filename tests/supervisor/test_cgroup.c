@@ -21,6 +21,7 @@
 #include "daemon/base/io.h"
 #include "daemon/supervisor/cgroup.h"
 #include "daemon/supervisor/cgroup_ops.h"
+#include "tests/supervisor/client.h"
 
 struct fixture {
     char dir[64], mountinfo[1 << 16], self[16384];
@@ -34,6 +35,7 @@ static void texts_read(struct fixture *f, const char *const hidden[])
     static char all[1 << 16];
     assert_true(io_read_file(AT_FDCWD, "/proc/self/mountinfo", all, sizeof all) >= 0);
     assert_true(io_read_file(AT_FDCWD, "/proc/self/cgroup", f->self, sizeof f->self) >= 0);
+    size_t used = 0;
     f->mountinfo[0] = '\0';
     char *save;
     for (char *line = strtok_r(all, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
@@ -41,7 +43,7 @@ static void texts_read(struct fixture *f, const char *const hidden[])
         for (unsigned i = 0; hidden[i]; i++)
             is_hidden |= strstr(line, hidden[i]) != NULL;
         if (!is_hidden && strstr(line, "cgroup"))
-            strcat(strcat(f->mountinfo, line), "\n");
+            used += (size_t)snprintf(f->mountinfo + used, sizeof f->mountinfo - used, "%s\n", line);
     }
 }
 
@@ -62,14 +64,11 @@ static void fixture_close(struct fixture *f)
 {
     cgroup_host_close(&f->host);
     (void)cgroup_reap(&f->state);
-    char command[160], text[64];
+    char text[64];
     assert_int_equal(state_read(&f->state, "cgroups", text, sizeof text), -ENOENT);
-    snprintf(command, sizeof command, "! find /sys/fs/cgroup -name '%s' 2>/dev/null | grep -q .",
-             f->state.mark);
-    assert_int_equal(system(command), 0);
+    assert_int_equal(client_directories("/sys/fs/cgroup", f->state.mark, 8), 0);
     state_close(&f->state);
-    snprintf(command, sizeof command, "rm -rf %s", f->dir);
-    assert_int_equal(system(command), 0);
+    client_remove_tree(f->dir);
 }
 
 static uint16_t first_cpu(void)

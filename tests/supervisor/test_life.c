@@ -321,7 +321,7 @@ static pid_t any_runner(const struct client *c)
     snprintf(path, sizeof path, "/proc/%d/task/%d/children", (int)worker, (int)worker);
     if (worker == 0 || io_read_file(AT_FDCWD, path, text, sizeof text) <= 0)
         return 0;
-    return (pid_t)atoi(text);
+    return (pid_t)strtol(text, NULL, 10);
 }
 
 /* Read until a HELLO of a new generation, or the end. True if somebody is still there. */

@@ -19,6 +19,7 @@
 #include "daemon/supervisor/state.h"
 #include "daemon/supervisor/supervisor.h"
 #include "daemon/supervisor/watch.h"
+#include "tests/supervisor/client.h"
 
 /* ---- command line ---- */
 
@@ -258,11 +259,9 @@ static void host_make(struct host *h)
 
 static void host_done(struct host *h)
 {
-    char command[128];
     state_close(&h->state);
     close(h->sys_fd);
-    snprintf(command, sizeof command, "rm -rf %s", h->dir);
-    assert_int_equal(system(command), 0);
+    client_remove_tree(h->dir);
 }
 
 static void assert_file(const struct host *h, const char *path, const char *expected)
@@ -296,7 +295,7 @@ static void test_thp_text(void **state)
 static void test_thp_knob(void **state)
 {
     (void)state;
-    struct host h;
+    struct host h = {0};
     struct err e;
     host_make(&h);
     assert_int_equal(knobs_set_thp(&h.knobs, WIRE_THP_ALWAYS, &e), 0);
@@ -340,18 +339,18 @@ static void test_knobs_left(void **state)
         {"thp madvise always\n", "4", false, "4", "madvise"},
         {"thp madvise always\n", "4", true, "4", "[always]"},
         {"thp madvise never\n", "4", false, "4", "[always]"},
-        {"pool 0 -1 4 10 1\n", "14", false, "4", "[always]"},
-        {"pool 0 -1 4 10 1\n", "20", false, "10", "[always]"},
-        {"pool 0 -1 4 10 1\n", "6", false, "0", "[always]"},
-        {"pool 0 -1 4 10 0\n", "4", false, "4", "[always]"}, /* never happened */
-        {"pool 0 -1 4 10 0\n", "9", false, "4", "[always]"}, /* in part */
-        {"pool 0 -1 4 10 1\n", "14", true, "14", "[always]"},
-        {"pool 7 -1 4 10 1\npool 0 -2 1 1 1\npool 0 64 1 1 1\nthp x y\nthp madvise\n../x\n", "14",
+        {"pool 0 any 4 10 1\n", "14", false, "4", "[always]"},
+        {"pool 0 any 4 10 1\n", "20", false, "10", "[always]"},
+        {"pool 0 any 4 10 1\n", "6", false, "0", "[always]"},
+        {"pool 0 any 4 10 0\n", "4", false, "4", "[always]"}, /* never happened */
+        {"pool 0 any 4 10 0\n", "9", false, "4", "[always]"}, /* in part */
+        {"pool 0 any 4 10 1\n", "14", true, "14", "[always]"},
+        {"pool 7 any 4 10 1\npool 0 -2 1 1 1\npool 0 64 1 1 1\nthp x y\nthp madvise\n../x\n", "14",
          false, "14", "[always]"},
-        {"pool 0 -1 4 10 1\nthp madvise always\n", "14", false, "4", "madvise"},
+        {"pool 0 any 4 10 1\nthp madvise always\n", "14", false, "4", "madvise"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        struct host h;
+        struct host h = {0};
         char text[512];
         host_make(&h);
         if (cases[i].other_boot)
@@ -372,7 +371,7 @@ static void test_knobs_left(void **state)
 static void test_reserve(void **state)
 {
     (void)state;
-    struct host h;
+    struct host h = {0};
     struct err e;
     host_make(&h);
     assert_int_equal(knobs_reserve(&h.knobs, HUGEPAGE_2M, 0, 0, &e), 0);
@@ -397,7 +396,7 @@ static void test_reserve(void **state)
 static void test_state(void **state)
 {
     (void)state;
-    struct host h;
+    struct host h = {0};
     struct err e;
     struct state second;
     char path[PATH_MAX], text[64];
