@@ -55,6 +55,8 @@ void format_value(double value, const char *unit, char buf[FORMAT_SIZE])
     char number[FORMAT_SIZE];
     struct format_scale scale = format_scale_for(value, unit);
     format_number(value / scale.divisor, number);
+    if (strcmp(scale.unit, "B") == 0 && isfinite(value))
+        snprintf(number, sizeof number, "%.0f", value); /* whole by nature */
     if (!isfinite(value) || !scale.unit[0] || strcmp(scale.unit, "ratio") == 0)
         snprintf(buf, FORMAT_SIZE, "%s", number);
     else

@@ -9,6 +9,9 @@
 #include "daemon/cli/format.h"
 #include "daemon/cli/jobs.h"
 
+/* Too few repetitions cannot give an interval of this confidence: then nothing is told apart. */
+#define CONFIDENCE_MIN 0.9
+
 #define TRIALS_LOOKED_AT 200 /* for isolation and discards: one page of them */
 
 void show_title(const char *fmt, ...)
@@ -56,6 +59,7 @@ struct summary show_summary(const json_t *cell, const char *metric)
         .ratio = member_real(row, "ratio"),
         .ratio_low = member_real(row, "ratio_low"),
         .ratio_high = member_real(row, "ratio_high"),
+        .confidence = member_real(row, "confidence"),
         .noise = member_real(row, "noise"),
         .null_share = member_real(row, "null_share"),
         .harness_bound = json_is_true(json_object_get(row, "harness_bound")),
@@ -107,6 +111,8 @@ const char *show_absence(const json_t *cell, enum term_style *ret_style)
 {
     const json_t *trials = json_object_get(cell, "trials");
     *ret_style = STYLE_PLAIN;
+    if (json_object_size(json_object_get(cell, "summaries")) > 0)
+        return "\xe2\x80\x93"; /* measured, but not this */
     if (json_integer_value(json_object_get(trials, "failed")) > 0) {
         *ret_style = STYLE_BAD;
         return "failed";
@@ -135,7 +141,8 @@ static bool spans_get(const json_t *a, const json_t *b, const char *metric, stru
     }
     for (int i = 0; !ratios && i < 2; i++)
         ret[i] = (struct span){x[i].low, x[i].high};
-    return isfinite(ret[0].low) && isfinite(ret[0].high) && isfinite(ret[1].low) &&
+    return x[0].confidence >= CONFIDENCE_MIN && x[1].confidence >= CONFIDENCE_MIN &&
+           isfinite(ret[0].low) && isfinite(ret[0].high) && isfinite(ret[1].low) &&
            isfinite(ret[1].high);
 }
 

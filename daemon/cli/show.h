@@ -28,7 +28,7 @@ struct show {
 
 struct summary {
     bool there;
-    double value, low, high, ratio, ratio_low, ratio_high, noise, null_share;
+    double value, low, high, ratio, ratio_low, ratio_high, confidence, noise, null_share;
     bool harness_bound;
     const char *unit;
     bool higher_is_better, neutral;

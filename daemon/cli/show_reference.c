@@ -80,7 +80,9 @@ static void phase_add(struct reference *r, unsigned phase, const json_t *group)
     if (!r->most[phase] || threads_of(group) > threads_of(r->most[phase]))
         r->most[phase] = group;
     const char *unit;
-    if (largest_value(group, "frag_total", &unit) > 0 && threads_of(group) >= threads_of(r->memory))
+    bool churn = strcmp(phases[phase].name, "churn") == 0; /* the phase that fragments */
+    if (churn && largest_value(group, "frag_total", &unit) > 0 &&
+        threads_of(group) >= threads_of(r->memory))
         r->memory = group;
 }
 

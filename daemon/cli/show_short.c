@@ -49,8 +49,9 @@ void show_pages(struct show *s)
         char memory[FORMAT_SIZE];
         double bytes = member_real(json_object_get(group, "params"), "bytes");
         format_value(bytes, "bytes", memory);
-        show_title("Huge pages: dependent loads%s%s, %s", isfinite(bytes) ? " over " : "",
-                   isfinite(bytes) ? memory : "", member_text(group, "params_key"));
+        const char *key = member_text(group, "params_key");
+        show_title("Huge pages: dependent loads%s%s%s%s", isfinite(bytes) ? " over " : "",
+                   isfinite(bytes) ? memory : "", key[0] ? ", " : "", key);
         cleanup_(table_free_p) struct table *table = table_new();
         table_column(table, "pages", "", false);
         table_column(table, "ns per access", "", true);

@@ -115,6 +115,7 @@ static void print_cell(FILE *out, const struct column *column, const char *text,
                        enum term_style style, bool last)
 {
     unsigned pad = column->width - (unsigned)term_width(text);
+    style = text[0] ? style : STYLE_PLAIN;
     fprintf(out, "%*s%s%s%s%*s", column->right ? (int)pad : 0, "", term_begin(out, style), text,
             term_end(out, style), column->right || last ? 0 : (int)pad, "");
 }

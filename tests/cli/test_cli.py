@@ -521,6 +521,16 @@ class Tables(unittest.TestCase):
         self.assertNotIn("\x1b", self.shown())
         self.assertIn("\x1b[1;32m", self.shown("--color", "always"))
 
+    def test_nothing_is_told_apart_by_too_few_repetitions(self):
+        groups = reference_groups()
+        for g in groups:
+            for c in g["cells"]:
+                for row in c["summaries"].values():
+                    row["confidence"] = 0.5
+        text = self.shown(groups=groups)
+        self.assertNotIn("▲", text)
+        self.assertIn(" =", self.row(text, "jemalloc"))
+
     def test_generic(self):
         groups = [group("chase", 1, reference_groups()[6]["cells"], axis="pages"),
                   group("larson", 2, throughput(2e6, 3e6, 9e6, 2), params_key="live=10")]
