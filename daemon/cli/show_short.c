@@ -192,7 +192,9 @@ static void generic_row(struct show *s, struct table *table, const json_t *group
                show_is_harness(s, cell) ? "harness: " : "",
                by_pages ? member_text(cell, "pages") : subject);
     for (unsigned i = 0; i < count; i++) {
-        if (by_pages) { /* cells of one subject: found by themselves, not by name */
+        /* Marks for what the workload is about, not for each counter; and cells apart by their
+         * pages are one subject's, so its name would not find them. */
+        if (by_pages || i > 0) {
             struct summary x = show_summary(cell, columns[i].metric);
             char text[FORMAT_SIZE];
             format_interval(x.value / columns[i].scale.divisor, x.low / columns[i].scale.divisor,
