@@ -23,6 +23,15 @@
 #define OOM_SCORE    "800" /* without a memory limit the runner goes before the daemon */
 #define CHILD_FAILED 127
 
+/* First of all, and again after the change of identity, which clears it: a worker that dies takes
+ * us along, however little of a runner we are yet. */
+static int step_parent(struct spawn_child *c)
+{
+    if (prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) < 0)
+        return -errno;
+    return getppid() == c->parent ? 0 : -ESRCH;
+}
+
 static int step_session(struct spawn_child *c)
 {
     (void)c;
@@ -134,14 +143,6 @@ static int step_identity(struct spawn_child *c)
     return setuid(0) == 0 ? -EPERM : 0; /* there must be no way back */
 }
 
-/* After the change of identity, which clears it. */
-static int step_parent(struct spawn_child *c)
-{
-    if (prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) < 0)
-        return -errno;
-    return getppid() == c->parent ? 0 : -ESRCH;
-}
-
 static int step_no_new_privs(struct spawn_child *c)
 {
     (void)c;
@@ -199,6 +200,7 @@ static const struct {
     uint32_t isolation;
     enum step_need need;
 } steps[] = {
+    {"parent", step_parent, 0, STEP_REQUIRED},
     {"session", step_session, 0, STEP_REQUIRED},
     {"rlimits", step_rlimits, ISOLATION_RLIMITS, STEP_SECURITY},
     {"cgroup", step_cgroup, 0, STEP_REQUIRED},
@@ -206,7 +208,7 @@ static const struct {
     {"affinity", step_affinity, ISOLATION_PINNED, STEP_OPTIONAL},
     {"network", step_network, ISOLATION_EMPTY_NETWORK, STEP_OPTIONAL},
     {"identity", step_identity, ISOLATION_UID, STEP_SECURITY},
-    {"parent", step_parent, 0, STEP_REQUIRED},
+    {"parent-again", step_parent, 0, STEP_REQUIRED},
     {"no-new-privs", step_no_new_privs, ISOLATION_NO_NEW_PRIVS, STEP_SECURITY},
     {"descriptors", step_descriptors, ISOLATION_CLOSED_FDS, STEP_REQUIRED},
 };
