@@ -265,7 +265,9 @@ enum MHD_Result exchange_handle(void *cls, struct MHD_Connection *connection, co
     struct exchange *x = *con_cls;
     if (!x)
         return MHD_NO;
-    switch (x->state) {
+    /* Relaxed: in the states this thread handles nobody else writes it; a worker's DONE was made
+     * visible by the lock inside the resume. */
+    switch (atomic_load_explicit(&x->state, memory_order_relaxed)) {
     case EXCHANGE_NEW:
         return exchange_first(x, method, version);
     case EXCHANGE_BODY:
