@@ -400,6 +400,21 @@ unsigned client_descendants(const struct client *c)
     return found;
 }
 
+unsigned client_supervisors(const struct client *c)
+{
+    static struct proc_stat items[PROCS_MAX];
+    unsigned count = procs_read(items, PROCS_MAX), found = 0;
+    char option[96];
+    snprintf(option, sizeof option, "--state-dir=%s/state", c->dir);
+    for (unsigned i = 0; i < count; i++) {
+        char path[64], text[4096];
+        snprintf(path, sizeof path, "/proc/%d/cmdline", (int)items[i].pid);
+        ssize_t n = io_read_file(AT_FDCWD, path, text, sizeof text);
+        found += n > 0 && items[i].state != 'Z' && memmem(text, (size_t)n, option, strlen(option));
+    }
+    return found;
+}
+
 unsigned client_tagged(const struct client *c)
 {
     static struct proc_stat items[PROCS_MAX];

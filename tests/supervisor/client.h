@@ -53,6 +53,8 @@ void client_run_refused(struct client *c, const struct wire_launch *q, int tape_
 pid_t client_worker(const struct client *c);
 /* Processes below the guardian other than the worker. */
 unsigned client_descendants(const struct client *c);
+/* Processes that are this client's supervisor, half-started runners included: two when well. */
+unsigned client_supervisors(const struct client *c);
 /* Cgroup directories of this client's runners. */
 unsigned client_groups(const struct client *c);
 /* Living processes that carry this client's tag in their environment, or a runner's uid. */

@@ -405,7 +405,7 @@ static void test_kill_both(void **state)
     struct client c;
     start(&c);
     uint64_t seed = 7;
-    for (unsigned i = 0; i < 10; i++) {
+    for (unsigned i = 0; i < 20; i++) {
         static const char *const modes[] = {"hang", "orphan"};
         struct wire_launch q;
         int fds[WIRE_FDS_MAX];
@@ -414,8 +414,12 @@ static void test_kill_both(void **state)
             q.thp = WIRE_THP_NEVER;
         char thp[128], now[128];
         client_read_text(THP_FILE, thp, sizeof thp);
-        unsigned count = begin(&c, &q, fds);
-        sleep_us(random_below(&seed, 30000));
+        unsigned count = 0;
+        if (i % 2 == 0)
+            count = begin(&c, &q, fds);
+        else
+            client_send(&c, WIRE_LAUNCH, c.next_id++, &q, NULL, 0); /* killed while it starts */
+        sleep_us(random_below(&seed, 20000));
         pid_t worker = client_worker(&c);
         (void)kill(worker, SIGSTOP); /* so that it cannot clean up between the two */
         (void)kill(c.guardian, SIGKILL);
@@ -427,6 +431,7 @@ static void test_kill_both(void **state)
         client_hello(&c);
         client_read_text(THP_FILE, now, sizeof now);
         assert_string_equal(now, thp);
+        assert_int_equal(client_supervisors(&c), 2);
         if (c.hello.isolation & ISOLATION_CGROUP_KILL)
             client_assert_clean(&c);
     }
