@@ -181,7 +181,7 @@ void API(free)(void *payload)
 {
     if (!payload)
         return;
-    struct large *large;
+    struct large *large = NULL;
     lock_take(&heap.lock);
     struct block *b = resolve("free", payload, &large);
     if (!b) {
@@ -224,7 +224,7 @@ size_t API(malloc_usable_size)(void *payload)
 {
     if (!payload)
         return 0;
-    struct large *large;
+    struct large *large = NULL;
     lock_take(&heap.lock);
     struct block *b = resolve("malloc_usable_size", payload, &large);
     if (!b)
@@ -269,7 +269,7 @@ void *API(realloc)(void *payload, size_t size)
     }
     if (UNLIKELY(size > PTRDIFF_MAX))
         return api_out_of_memory();
-    struct large *large;
+    struct large *large = NULL;
     lock_take(&heap.lock);
     struct block *b = resolve("realloc", payload, &large);
     if (!b)
