@@ -422,11 +422,17 @@ static void test_kill_both(void **state)
         sleep_us(random_below(&seed, 20000));
         pid_t worker = client_worker(&c);
         (void)kill(worker, SIGSTOP); /* so that it cannot clean up between the two */
+        pid_t runner = any_runner(&c);
+        if (runner > 0)
+            (void)kill(runner, SIGSTOP); /* as a guardian does that is killed halfway */
         (void)kill(c.guardian, SIGKILL);
         (void)kill(worker, SIGKILL);
         assert_int_equal(waitpid(c.guardian, NULL, 0), c.guardian);
         close_all(fds, count);
         close(c.socket);
+        for (unsigned k = 0; k < 200 && client_supervisors(&c) > 0; k++)
+            sleep_us(10000);
+        assert_int_equal(client_supervisors(&c), 0);
         client_exec(&c, &(struct client_options){0});
         client_hello(&c);
         client_read_text(THP_FILE, now, sizeof now);
