@@ -7,15 +7,14 @@
 
 static void note_marks(const struct show *s)
 {
-    char line[256] = "";
     if (s->used_best)
-        strcat(line, "\xe2\x96\xb2 best, its interval meets no other   ");
+        printf("\xe2\x96\xb2 best, its interval meets no other   ");
     if (s->used_same)
-        strcat(line, "= not told apart from the best   ");
+        printf("= not told apart from the best   ");
     if (s->used_bound)
-        strcat(line, "\xe2\x80\xa0 harness-bound: more than half is the harness's own cost");
-    if (line[0])
-        printf("%s\n", line);
+        printf("\xe2\x80\xa0 harness-bound: more than half is the harness's own cost");
+    if (s->used_best || s->used_same || s->used_bound)
+        putchar('\n');
 }
 
 /* The reference against itself, smallest and largest over all groups. */
