@@ -15,6 +15,13 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* gcc's analyzer takes our own malloc and free for the C library's: what one returns is leaked,
+ * what the other got must not be looked at. */
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic ignored "-Wanalyzer-malloc-leak"
+#pragma GCC diagnostic ignored "-Wanalyzer-use-after-free"
+#endif
+
 #ifdef HM_API_PREFIX
 #define API_PASTE_(a, b) a##b
 #define API_PASTE(a, b)  API_PASTE_(a, b)

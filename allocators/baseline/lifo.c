@@ -201,7 +201,7 @@ void *API(calloc)(size_t count, size_t size)
     if (__builtin_mul_overflow(count, size, &total))
         return api_out_of_memory();
     void *block = API(malloc)(total);
-    if (block && *word_of(block) <= SMALL_MAX) /* a large one is fresh: zero */
+    if (block && total <= SMALL_MAX - WORD) /* a large one is fresh: zero */
         memset(block, 0, total);
     return block;
 }

@@ -144,6 +144,17 @@ static void *stream_thread(void *arg)
     return NULL;
 }
 
+/* The first number of /proc/self/statm: pages of address space. -1: unreadable. */
+static long address_space_pages(void)
+{
+    char line[128];
+    FILE *f = fopen("/proc/self/statm", "re");
+    bool good = f && fgets(line, sizeof line, f);
+    if (f)
+        fclose(f);
+    return good ? strtol(line, NULL, 10) : -1;
+}
+
 static const char *heap_is_sound(struct probe *p)
 {
     if (strcmp(p->adapter, "classic") != 0)
@@ -158,15 +169,15 @@ const char *probe_stream(struct probe *p, const char *arg)
     static _Atomic(void *) shared[SHARED];
     static struct stream streams[THREADS_MAX];
     pthread_t threads[THREADS_MAX];
-    int count = atoi(arg);
+    long count = strtol(arg, NULL, 10);
     EXPECT(count >= 1 && count <= THREADS_MAX);
-    for (int i = 0; i < count; i++) {
+    for (long i = 0; i < count; i++) {
         streams[i] =
             (struct stream){p, UINT64_C(0x9e3779b97f4a7c15) * (uint64_t)(i + 1), shared, NULL};
         EXPECT(pthread_create(&threads[i], NULL, stream_thread, &streams[i]) == 0);
     }
     const char *failed = NULL;
-    for (int i = 0; i < count; i++) {
+    for (long i = 0; i < count; i++) {
         pthread_join(threads[i], NULL);
         failed = failed ? failed : streams[i].failed;
     }
@@ -257,17 +268,6 @@ const char *probe_fork(struct probe *p, const char *arg)
 
 /* --- threads that come and go ---------------------------------------------------------------- */
 
-static long address_space_pages(void)
-{
-    long pages = 0;
-    FILE *f = fopen("/proc/self/statm", "re");
-    if (!f || fscanf(f, "%ld", &pages) != 1)
-        pages = -1;
-    if (f)
-        fclose(f);
-    return pages;
-}
-
 static void *short_thread(void *arg)
 {
     struct probe *p = arg;
@@ -320,11 +320,9 @@ const char *probe_threads(struct probe *p, const char *arg)
 
 static bool limit_address_space(size_t more)
 {
-    long pages = 0;
-    FILE *f = fopen("/proc/self/statm", "re");
-    if (!f || fscanf(f, "%ld", &pages) != 1)
+    long pages = address_space_pages();
+    if (pages < 0)
         return false;
-    fclose(f);
     rlim_t bytes = (rlim_t)pages * (rlim_t)sysconf(_SC_PAGESIZE) + more;
     return setrlimit(RLIMIT_AS, &(struct rlimit){bytes, bytes}) == 0;
 }
@@ -399,7 +397,7 @@ static long smaps_kib(const char *field)
     FILE *f = fopen("/proc/self/smaps_rollup", "re");
     while (f && fgets(line, sizeof line, f))
         if (strncmp(line, field, strlen(field)) == 0 && line[strlen(field)] == ':')
-            kib = atol(line + strlen(field) + 1);
+            kib = strtol(line + strlen(field) + 1, NULL, 10);
     if (f)
         fclose(f);
     return kib;
