@@ -42,12 +42,12 @@ struct exec_request {
     const struct workload *workload;
     uint32_t subjects_count; /* 1 for a one-shot trial, up to RING_RUNNERS_MAX in a ring */
     struct exec_subject subjects[RING_RUNNERS_MAX];
-    uint64_t seed;                  /* of the schedule and the layout of this ring */
-    uint64_t tape_seed;             /* of the tape: the same for all rings of one repetition */
-    uint32_t rotations;             /* even; 0 for one-shot */
+    uint64_t seed;      /* of the schedule and the layout of this ring */
+    uint64_t tape_seed; /* of the tape: the same for all rings of one repetition */
+    uint32_t rotations; /* even; 0 for one-shot */
     /* Operations of one thread: measured in a slice, unmeasured before each, warm-up. */
     uint64_t slice_ops, replay_ops, warm_ops;
-    uint64_t memory_limit_bytes;    /* per runner, 0 none */
+    uint64_t memory_limit_bytes; /* per runner, 0 none */
     bool memory_require;
     enum placement placement;
     char cpuset[256]; /* PLACE_EXPLICIT: "0-3,8" */

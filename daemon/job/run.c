@@ -13,9 +13,8 @@
 #include "daemon/job/summarize.h"
 #include "daemon/store/store.h"
 
-#define SUMMARY_EVERY_NS                                                    \
-    (5 * NS_PER_S) /* figures of a running job are renewed at most so often \
-                    */
+/* Figures of a running job are renewed at most so often. */
+#define SUMMARY_EVERY_NS (5 * NS_PER_S)
 
 struct step {
     uint32_t group, repetition, position;
@@ -198,9 +197,9 @@ static void step_count(struct run *run, const struct store_ring_new *ring,
         }
         failed = true;
         /* Pages this host or allocator does not give will not be there next time either. */
-        run->hopeless[cell] = r->outcome == OUTCOME_FAILED &&
-                              (r->failure == FAIL_PAGES_UNAVAILABLE ||
-                               r->failure == FAIL_PAGES_UNSUPPORTED);
+        run->hopeless[cell] =
+            r->outcome == OUTCOME_FAILED &&
+            (r->failure == FAIL_PAGES_UNAVAILABLE || r->failure == FAIL_PAGES_UNSUPPORTED);
         run->failures[cell] = run->hopeless[cell] ? RUN_FAILURES_MAX : run->failures[cell] + 1;
         failure_text(r, run->reasons[cell], sizeof run->reasons[cell]);
     }
