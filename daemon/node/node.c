@@ -20,7 +20,8 @@
 #define WARM_PARTS      4
 #define POLL_MS         250
 #define DONE_GRACE_MS   30000 /* after the wall limit: the supervisor itself hangs */
-#define RUNNER_PIDS_MAX 64    /* beside the workload's threads */
+#define RESYNC_MS       10000
+#define RUNNER_PIDS_MAX 64 /* beside the workload's threads */
 #define MIGRATIONS_MAX  0
 
 struct node_tape {
@@ -209,6 +210,39 @@ static void log_drain(struct launch *x, uint32_t i)
     x->log_used[i] += strlen(log + x->log_used[i]);
 }
 
+static int node_say(struct node *n, struct launch *x, enum wire_type type, uint64_t id)
+{
+    memset(x->message, 0, sizeof *x->message);
+    x->message->magic = WIRE_MAGIC;
+    x->message->type = type;
+    x->message->launch_id = id;
+    return supervisor_client_send(n->client, x->message, NULL, 0);
+}
+
+/* A worker died and its successor said hello. The request may have died with it, or may still lie
+ * in the socket for the successor to find, so end it there and wait until all before the ping has
+ * been dealt with: messages are handled in order. */
+static void node_resync(struct node *n, struct launch *x)
+{
+    uint64_t ping = ++n->launch_id;
+    bool said = node_say(n, x, WIRE_CANCEL, ping - 1) == 0 && node_say(n, x, WIRE_PING, ping) == 0;
+    while (said) {
+        struct pollfd p = {.fd = supervisor_client_fd(n->client), .events = POLLIN};
+        int fds[WIRE_FDS_MAX];
+        unsigned fds_count = 0;
+        if (poll(&p, 1, RESYNC_MS) != 1 ||
+            supervisor_client_recv(n->client, x->message, fds, &fds_count) <= 0)
+            return; /* gone for good: the next launch finds out */
+        while (fds_count > 0)
+            close(fds[--fds_count]);
+        if (x->message->type != WIRE_HELLO)
+            continue;
+        if (x->message->launch_id == ping)
+            return;
+        said = node_say(n, x, WIRE_PING, ping) == 0; /* it died again, perhaps with our ping */
+    }
+}
+
 /* 1: the launch is over, 0: go on, negative: it is lost. */
 static int launch_message(struct node *n, struct launch *x, struct err *e)
 {
@@ -217,9 +251,11 @@ static int launch_message(struct node *n, struct launch *x, struct err *e)
     int r = supervisor_client_recv(n->client, x->message, fds, &fds_count);
     if (r <= 0)
         return err_set(e, ERR_IO, NULL, "heapmark-supervisor ended while a ring was running");
-    if (x->message->type == WIRE_HELLO)
+    if (x->message->type == WIRE_HELLO) {
+        node_resync(n, x);
         return err_set(e, ERR_IO, NULL,
                        "heapmark-supervisor was restarted while a ring was running");
+    }
     bool ours = x->message->launch_id == n->launch_id;
     if (ours && x->message->type == WIRE_STARTED) {
         launch_take_fds(x, fds, fds_count);
@@ -243,11 +279,7 @@ static int launch_message(struct node *n, struct launch *x, struct err *e)
 
 static void launch_cancel(struct node *n, struct launch *x)
 {
-    memset(x->message, 0, sizeof *x->message);
-    x->message->magic = WIRE_MAGIC;
-    x->message->type = WIRE_CANCEL;
-    x->message->launch_id = n->launch_id;
-    (void)supervisor_client_send(n->client, x->message, NULL, 0);
+    (void)node_say(n, x, WIRE_CANCEL, n->launch_id);
     x->cancelled = true;
 }
 

@@ -5,7 +5,6 @@
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/stat.h>
 #include <time.h>
 
@@ -14,6 +13,9 @@
 #include "daemon/base/io.h"
 
 #define LOCK_RETRY_MS 50
+
+/* Bytes of the lock file. */
+enum { LOCK_GUARDIAN, LOCK_WORKER };
 
 static void sleep_ms(unsigned ms)
 {
@@ -37,22 +39,48 @@ static int state_dir_open(const char *path, int *ret_fd, struct err *e)
     return 0;
 }
 
+/* Record locks, because fork() does not hand them on: a runner stopped half-way between fork and
+ * exec, whose supervisor is gone, must not keep the next one out. They end with the process. */
+static int lock_byte(int fd, short type, off_t byte)
+{
+    struct flock lock = {.l_type = type, .l_whence = SEEK_SET, .l_start = byte, .l_len = 1};
+    return fcntl(fd, F_SETLK, &lock) < 0 ? -errno : 0;
+}
+
+static int lock_byte_wait(int fd, off_t byte, unsigned *wait_ms)
+{
+    for (;;) {
+        int r = lock_byte(fd, F_WRLCK, byte);
+        if (r != -EAGAIN && r != -EACCES)
+            return r;
+        if (*wait_ms < LOCK_RETRY_MS)
+            return -EWOULDBLOCK;
+        *wait_ms -= LOCK_RETRY_MS;
+        sleep_ms(LOCK_RETRY_MS);
+    }
+}
+
+/* Ours, and nobody's worker is still cleaning up. */
 static int state_lock(int dir_fd, unsigned wait_ms, int *ret_fd)
 {
     cleanup_(close_p) int fd =
         openat(dir_fd, "lock", O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
     if (fd < 0)
         return -errno;
-    while (flock(fd, LOCK_EX | LOCK_NB) < 0) {
-        if (errno != EWOULDBLOCK)
-            return -errno;
-        if (wait_ms < LOCK_RETRY_MS)
-            return -EWOULDBLOCK;
-        wait_ms -= LOCK_RETRY_MS;
-        sleep_ms(LOCK_RETRY_MS);
-    }
+    int r = lock_byte_wait(fd, LOCK_GUARDIAN, &wait_ms);
+    if (r == 0)
+        r = lock_byte_wait(fd, LOCK_WORKER, &wait_ms);
+    if (r == 0)
+        r = lock_byte(fd, F_UNLCK, LOCK_WORKER);
+    if (r < 0)
+        return r;
     *ret_fd = take_fd(&fd);
     return 0;
+}
+
+int state_lock_worker(const struct state *state)
+{
+    return lock_byte(state->lock_fd, F_WRLCK, LOCK_WORKER);
 }
 
 int state_open(const char *path, const char *cgroup_name, unsigned lock_wait_ms,

@@ -14,7 +14,7 @@
 
 struct state {
     int dir_fd;
-    int lock_fd;               /* shared by guardian and worker: free when both are gone */
+    int lock_fd;               /* guardian and worker each hold a record lock of their own on it */
     char mark[STATE_MARK_MAX]; /* NAME.xxxxxxxx: cgroup directory that belongs to this state */
 };
 
@@ -24,6 +24,8 @@ struct state {
 int state_open(const char *path, const char *cgroup_name, unsigned lock_wait_ms,
                struct state *ret_state, struct err *e);
 void state_close(struct state *state);
+/* The worker's own lock, for as long as it lives: who comes next waits until it has cleaned up. */
+int state_lock_worker(const struct state *state);
 
 /* Replace a file: temporary file, fsync, rename, fsync of the directory. 0 or -errno. */
 int state_write(const struct state *state, const char *name, const char *text);

@@ -203,8 +203,11 @@ static int worker_open(struct worker *w)
     struct timeval limit = {.tv_sec = SEND_SECONDS_MAX};
     if (setsockopt(s->socket, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit) < 0)
         return -errno;
+    int r = state_lock_worker(&s->state);
+    if (r < 0)
+        return r;
     struct err e;
-    int r = cgroup_host_open(&s->host, &s->state, s->options.daemon_pid, &e);
+    r = cgroup_host_open(&s->host, &s->state, s->options.daemon_pid, &e);
     if (r < 0) {
         log_error("%s", e.message);
         return r;

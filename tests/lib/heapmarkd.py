@@ -78,11 +78,16 @@ class Heapmarkd:
             if self.process.poll() is not None:
                 raise RuntimeError(f"heapmarkd ended with {self.process.returncode}:\n{self.log()}")
             if time.monotonic() > end:
+                self.on_stuck()
                 self.kill()
                 raise RuntimeError(f"heapmarkd did not start:\n{self.log()}")
             time.sleep(0.01)
-        self.port = int(open(self.port_file).read())
+        with open(self.port_file) as f:
+            self.port = int(f.read())
         return self
+
+    def on_stuck(self):
+        """For a debugger: it neither answers nor ends."""
 
     def log(self):
         with open(self.log_path, errors="replace") as f:
@@ -109,8 +114,27 @@ class Heapmarkd:
         self.process = None
 
     def remove(self):
+        """Kill it, let its supervisor give the host back, forget its files."""
         self.kill()
+        end = time.monotonic() + 30
+        while self.supervisors() and time.monotonic() < end:
+            time.sleep(0.02)
         shutil.rmtree(self.directory, ignore_errors=True)
+
+    def supervisors(self):
+        """Supervisors of this state directory, also of a daemon that is gone."""
+        mark = f"--state-dir={os.path.join(self.directory, 'supervisor')}"
+        found = []
+        for p in os.listdir("/proc"):
+            if not p.isdigit():
+                continue
+            try:
+                with open(f"/proc/{p}/cmdline") as f:
+                    if mark in f.read().split("\0"):
+                        found.append(int(p))
+            except OSError:
+                continue
+        return found
 
     def __enter__(self):
         return self.start()
@@ -199,15 +223,15 @@ def children(pid):
 
 
 def runners_alive():
-    """Every heapmark-runner of this machine."""
+    """Every living heapmark-runner of this build."""
+    runner = os.path.realpath(os.path.join(BUILD, "bin", "heapmark-runner"))
     found = []
     for p in os.listdir("/proc"):
         if not p.isdigit():
             continue
         try:
-            with open(f"/proc/{p}/comm") as f:
-                if f.read().strip().startswith("heapmark-runne"):
-                    found.append(int(p))
+            if os.readlink(f"/proc/{p}/exe") == runner:
+                found.append(int(p))
         except OSError:
             continue
     return found

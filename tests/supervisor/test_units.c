@@ -8,6 +8,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <signal.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -393,6 +395,58 @@ static void test_reserve(void **state)
     host_done(&h);
 }
 
+/* What state_open says to another process. */
+static int open_elsewhere(const char *path)
+{
+    pid_t pid = fork();
+    if (pid == 0) {
+        struct state other;
+        struct err e;
+        _exit(-state_open(path, "heapmark", 100, &other, &e));
+    }
+    int status;
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_true(WIFEXITED(status));
+    return -WEXITSTATUS(status);
+}
+
+/* A process forked by the holder, stopped for ever, must not keep the next supervisor out; a
+ * worker that still cleans up must. */
+static void test_state_lock(void **state)
+{
+    (void)state;
+    struct host h = {0};
+    char path[PATH_MAX];
+    host_make(&h);
+    snprintf(path, sizeof path, "%s/state", h.dir);
+    assert_int_equal(open_elsewhere(path), err_code_errno(ERR_CONFLICT));
+    int ready[2];
+    assert_int_equal(pipe(ready), 0);
+    pid_t worker = fork();
+    if (worker == 0) {
+        if (state_lock_worker(&h.state) == 0)
+            (void)!write(ready[1], "w", 1);
+        pause();
+    }
+    char c;
+    assert_int_equal(read(ready[0], &c, 1), 1);
+    pid_t runner = fork();
+    if (runner == 0)
+        pause();
+    state_close(&h.state);
+    assert_int_equal(open_elsewhere(path), err_code_errno(ERR_CONFLICT)); /* the worker's */
+    assert_int_equal(kill(worker, SIGKILL), 0);
+    assert_int_equal(waitpid(worker, NULL, 0), worker);
+    assert_int_equal(open_elsewhere(path), 0); /* the runner lives and has the descriptor */
+    assert_int_equal(kill(runner, SIGKILL), 0);
+    assert_int_equal(waitpid(runner, NULL, 0), runner);
+    close(ready[0]);
+    close(ready[1]);
+    struct err e;
+    assert_int_equal(state_open(path, "heapmark", 0, &h.state, &e), 0);
+    host_done(&h);
+}
+
 static void test_state(void **state)
 {
     (void)state;
@@ -402,7 +456,6 @@ static void test_state(void **state)
     char path[PATH_MAX], text[64];
     host_make(&h);
     snprintf(path, sizeof path, "%s/state", h.dir);
-    assert_int_equal(state_open(path, "heapmark", 100, &second, &e), err_code_errno(ERR_CONFLICT));
     assert_int_equal(strlen(h.state.mark), strlen("heapmark.") + 8);
     /* Read back, replaced whole, removed; links and directories are nobody's state. */
     assert_int_equal(state_write(&h.state, "x", "one\n"), 0);
@@ -437,6 +490,7 @@ int main(void)
         cmocka_unit_test(test_watch_lies),    cmocka_unit_test(test_thp_text),
         cmocka_unit_test(test_thp_knob),      cmocka_unit_test(test_knobs_left),
         cmocka_unit_test(test_reserve),       cmocka_unit_test(test_state),
+        cmocka_unit_test(test_state_lock),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
