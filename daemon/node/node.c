@@ -408,9 +408,10 @@ static int node_revive(struct node *n, struct err *e)
         return err_set(e, ERR_IO, NULL,
                        "heapmark-supervisor is gone and this process no longer has the privileges "
                        "to start it: restart heapmarkd");
-    int r = supervisor_client_start(&n->config.supervisor, &fresh, e);
-    if (r < 0)
-        return r;
+    struct err why = {0};
+    if (supervisor_client_start(&n->config.supervisor, &fresh, &why) < 0)
+        return err_set(e, ERR_IO, NULL, "heapmark-supervisor is gone; starting it again: %.400s",
+                       why.message);
     supervisor_client_stop(n->client);
     n->client = fresh;
     log_warning("heapmark-supervisor was gone and has been started again");

@@ -94,7 +94,8 @@ class Kill(unittest.TestCase):
             self.assertEqual(found["state"], "succeeded", f"{found}\n{self.daemon.log()}")
             if found["progress"]["steps_failed"]:
                 trials = self.daemon.items(f"/api/v1/jobs/{job}/trials")
-                self.fail([t for t in trials if t["outcome"] not in ("ok", "lost", "not_run")])
+                bad = [t for t in trials if t["outcome"] not in ("ok", "lost", "not_run")]
+                self.fail(f"{found}\n{bad or trials[-6:]}\n{self.daemon.log()}")
         print(f"{self.killed}, {len(self.acknowledged)} jobs")
         for kind, count in self.killed.items():
             self.assertGreater(count, 0, f"no {kind} was killed")
