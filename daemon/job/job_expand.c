@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "daemon/base/text.h"
+#include "workloads/tape/tape.h"
 
 /* Rough prices for the estimate: process start and load, first touch of a byte, one operation of
  * a middling allocator, measured on a small virtual machine. The progress bar corrects itself. */
@@ -113,6 +114,10 @@ static int group_check(const struct job_spec *spec, const struct job_limits *lim
                        const struct job_group *group, struct job_plan *plan, struct err *e)
 {
     const struct workload *w = group->entry->workload;
+    struct tape_spec tape;
+    struct err why = {0};
+    if (w->tape != TAPE_NONE && tape_spec_for(w, &group->point, 0, &tape, &why) < 0)
+        return err_set(e, why.code, "/workloads", "%s: %s", w->name, why.message);
     uint64_t heap = w->heap_bytes ? w->heap_bytes(&group->point) : 0;
     char need[24], have[24];
     if (spec->memory_limit_bytes && heap > spec->memory_limit_bytes) {

@@ -34,6 +34,16 @@ int field_object(const json_t *json, const char *at, const char *const *known, s
     return 0;
 }
 
+/* Where the first control character is, or `length`. Names and labels end in terminals, log lines
+ * and headers, where such a byte is an instruction. */
+static size_t text_control_at(const char *text, size_t length)
+{
+    size_t i = 0;
+    while (i < length && (unsigned char)text[i] >= 0x20 && text[i] != 0x7f)
+        i++;
+    return i;
+}
+
 int field_text(const json_t *object, const char *at, const char *name, char *ret, size_t ret_size,
                struct err *e)
 {
@@ -43,8 +53,12 @@ int field_text(const json_t *object, const char *at, const char *name, char *ret
         return 0;
     if (!json_is_string(value))
         return err_set(e, ERR_INVALID, pointer(where, at, name), "%s: text is needed", name);
-    if (strlen(json_string_value(value)) != json_string_length(value))
-        return err_set(e, ERR_INVALID, pointer(where, at, name), "%s: contains NUL", name);
+    size_t bad = text_control_at(json_string_value(value), json_string_length(value));
+    if (bad < json_string_length(value))
+        return err_set(e, ERR_INVALID, pointer(where, at, name),
+                       "%s: byte %zu is the control character 0x%02x; one line of plain text is "
+                       "needed",
+                       name, bad + 1, (unsigned char)json_string_value(value)[bad]);
     if (!text_copy(ret, ret_size, json_string_value(value)))
         return err_set(e, ERR_TOO_LARGE, pointer(where, at, name), "%s: %zu bytes, at most %zu",
                        name, json_string_length(value), ret_size - 1);

@@ -9,6 +9,7 @@
 
 /* An object with no other fields than `known` (NULL-terminated). */
 int field_object(const json_t *json, const char *at, const char *const *known, struct err *e);
+/* Text without control characters (below 0x20, and 0x7f). */
 int field_text(const json_t *object, const char *at, const char *name, char *ret, size_t ret_size,
                struct err *e);
 int field_u64(const json_t *object, const char *at, const char *name, uint64_t min, uint64_t max,

@@ -241,7 +241,8 @@ static enum step_end step_broken(struct run *run, struct step *s, const struct s
                                  int64_t attempt_id, struct err *why)
 {
     bool ending = scheduler_should_end(run->config->scheduler);
-    bool lost = why->code == ERR_IO || why->code == ERR_CANCELLED || ending;
+    bool lost =
+        ending || why->code == ERR_IO || why->code == ERR_LIMIT || why->code == ERR_CANCELLED;
     struct err e = {0};
     if (store_attempt_abandon(run->config->store, attempt_id, lost, why, &e) < 0)
         log_error("job %s: cannot store a lost attempt: %s", run->job->uuid, e.message);
@@ -255,6 +256,23 @@ static enum step_end step_broken(struct run *run, struct step *s, const struct s
     return STEP_DONE;
 }
 
+/* What to do when no attempt could begin. A conflict says the step is settled, or the job's end
+ * is; room and reading may come back; any other answer would be the same for ever. */
+static enum step_end step_refused(struct run *run, const struct step *s,
+                                  const struct store_ring_new *ring, const struct err *why)
+{
+    log_error("job %s: step %u.%u.%u: cannot begin an attempt: %s", run->job->uuid, s->group,
+              s->repetition, s->position, why->message);
+    if (why->code == ERR_CONFLICT)
+        return STEP_DONE;
+    if (why->code != ERR_IO && why->code != ERR_NO_SPACE && why->code != ERR_LIMIT) {
+        step_hopeless(run, ring, why);
+        return STEP_DONE;
+    }
+    nanosleep(&(struct timespec){.tv_sec = 1}, NULL);
+    return scheduler_should_end(run->config->scheduler) ? STEP_UNFINISHED : STEP_AGAIN;
+}
+
 static enum step_end step_try(struct run *run, struct step *s, struct store_ring_new *ring,
                               struct exec_result *result, uint32_t *discards)
 {
@@ -266,11 +284,8 @@ static enum step_end step_try(struct run *run, struct step *s, struct store_ring
     ring->tape_seed = q.tape_seed;
     int r = store_attempt_begin(run->config->store, ring, run->config->executor->name, q.attempt,
                                 &attempt_id, &e);
-    if (r < 0) {
-        log_error("job %s: cannot begin an attempt: %s", run->job->uuid, e.message);
-        nanosleep(&(struct timespec){.tv_sec = 1}, NULL);
-        return scheduler_should_end(run->config->scheduler) ? STEP_UNFINISHED : STEP_AGAIN;
-    }
+    if (r < 0)
+        return step_refused(run, s, ring, &e);
     s->attempts++;
     r = run->config->executor->run(run->config->executor, &q, run->config->interrupt, result, &e);
     if (r < 0)
@@ -281,12 +296,8 @@ static enum step_end step_try(struct run *run, struct step *s, struct store_ring
         step_count(run, ring, result);
     run->steps_discarded += result->discard;
     exec_result_done(result);
-    if (r < 0) {
-        log_error("job %s: result not stored: %s", run->job->uuid, e.message);
-        /* Else it would count as running, and no other attempt of the step could begin. */
-        (void)store_attempt_abandon(run->config->store, attempt_id, true, &e, NULL);
-        return scheduler_should_end(run->config->scheduler) ? STEP_UNFINISHED : STEP_AGAIN;
-    }
+    if (r < 0) /* not stored: else it would count as running, and no other attempt could begin */
+        return step_broken(run, s, ring, attempt_id, &e);
     return again ? STEP_AGAIN : STEP_DONE;
 }
 

@@ -129,6 +129,27 @@ static const struct refusal refusals[] = {
      "/labels/colour", "unknown field"},
     {"{" ALLOCATORS "," CHURN ",\"seed\":-1}", ERR_OUT_OF_RANGE, "/seed", "-1"},
     {"{" ALLOCATORS "," CHURN ",\"name\":\"a\\u0000b\"}", ERR_MALFORMED, "", "not JSON"},
+    {"{" ALLOCATORS "," CHURN ",\"name\":\"a\\nb\"}", ERR_INVALID, "/name",
+     "byte 2 is the control character 0x0a"},
+    {"{" ALLOCATORS "," CHURN ",\"name\":\"\\u001b[2J\"}", ERR_INVALID, "/name",
+     "byte 1 is the control character 0x1b"},
+    {"{" ALLOCATORS "," CHURN ",\"name\":\"\u00fc\\u007f\"}", ERR_INVALID, "/name",
+     "byte 3 is the control character 0x7f"},
+    {"{" ALLOCATORS "," CHURN ",\"labels\":{\"project\":\"\\t\"}}", ERR_INVALID, "/labels/project",
+     "0x09"},
+    {"{" ALLOCATORS "," CHURN ",\"labels\":{\"commit\":\"c0ffee\\r\"}}", ERR_INVALID,
+     "/labels/commit", "byte 7 is the control character 0x0d"},
+    {"{" ALLOCATORS "," CHURN ",\"labels\":{\"parent\":\"\\u0001\"}}", ERR_INVALID,
+     "/labels/parent", "0x01"},
+    {"{" ALLOCATORS "," CHURN ",\"labels\":{\"branch\":\"a\\u001fb\"}}", ERR_INVALID,
+     "/labels/branch", "0x1f"},
+    {"{" ALLOCATORS "," CHURN ",\"labels\":{\"tag\":\"\\b\"}}", ERR_INVALID, "/labels/tag", "0x08"},
+    {"{" ALLOCATORS
+     ",\"workloads\":[{\"workload\":\"table-churn\",\"params\":{\"size_min_bytes\":2000}}]}",
+     ERR_INVALID, "/workloads", "table-churn: size_min_bytes: 2000 is above size_max_bytes, 1024"},
+    {"{" ALLOCATORS ",\"workloads\":[{\"workload\":\"table-cold\",\"params\":{\"size_min_bytes\":["
+     "16,64],\"size_max_bytes\":[128,32]}}]}",
+     ERR_INVALID, "/workloads", "size_min_bytes: 64 is above size_max_bytes, 32"},
 };
 
 /* Parsed, and expanded where parsing succeeds: some refusals need the whole matrix. */

@@ -31,6 +31,7 @@ struct script {
     double noise;        /* added to ln of the third runner's time, alternating by run */
     char crashing[48];   /* allocator that crashes */
     _Atomic bool hold;   /* wait for the interrupt instead of measuring */
+    struct store *store; /* behave_settling: where it settles a step behind the scheduler's back */
 };
 
 static double allocator_ns(const char *name)
@@ -93,6 +94,27 @@ static int behave_unavailable(struct script *s, const struct exec_request *q,
 {
     if (strcmp(q->subjects[q->subjects_count - 1].allocator, "jemalloc") == 0)
         return err_set(e, ERR_UNAVAILABLE, NULL, "install Debian package libjemalloc2");
+    return behave_well(s, q, ret, e);
+}
+
+/* The first run settles another step than its own: the last ring of the first group. */
+static int behave_settling(struct script *s, const struct exec_request *q, struct exec_result *ret,
+                           struct err *e)
+{
+    const struct store_ring_new ring = {
+        .job_id = 1,
+        .repetition = 6,
+        .cells_count = 3,
+        .cells = {0, 0, 1},
+        .roles = {ROLE_REFERENCE, ROLE_CONTROL, ROLE_SUBJECT},
+    };
+    const struct err why = {.code = ERR_IO, .message = "settled by the test"};
+    char uuid[37];
+    int64_t attempt_id;
+    if (s->runs == 1) {
+        assert_int_equal(store_attempt_begin(s->store, &ring, "script", uuid, &attempt_id, e), 0);
+        assert_int_equal(store_attempt_abandon(s->store, attempt_id, false, &why, e), 0);
+    }
     return behave_well(s, q, ret, e);
 }
 
@@ -195,7 +217,8 @@ static const char job_text[] =
     "{\"workload\":\"table-cold\"}],"
     "\"repeat\":{\"rings\":7,\"rotations\":4,\"blocks\":7}}";
 
-static void submit(struct world *w, char uuid[37])
+/* With `cells_missing` the store has fewer cells than the plan. */
+static void submit_without(struct world *w, uint32_t cells_missing, char uuid[37])
 {
     struct job_spec *spec;
     struct job_plan *plan;
@@ -229,7 +252,7 @@ static void submit(struct world *w, char uuid[37])
         .spec_json = text,
         .labels = &spec->labels,
         .cells = cells,
-        .cells_count = plan->cells_count,
+        .cells_count = plan->cells_count - cells_missing,
         .steps_total = plan->steps,
         .principal = "local",
     };
@@ -241,6 +264,11 @@ static void submit(struct world *w, char uuid[37])
     json_decref(json);
     job_plan_free(plan);
     job_spec_free(spec);
+}
+
+static void submit(struct world *w, char uuid[37])
+{
+    submit_without(w, 0, uuid);
 }
 
 static void look(struct world *w, const char *uuid, struct store_job *ret)
@@ -421,6 +449,45 @@ static void test_unavailable_is_said_not_failed(void **state)
     world_free(w);
 }
 
+/* Settled behind its back: the store refuses another attempt, and always will. */
+static void test_settled_step_is_passed_over(void **state)
+{
+    (void)state;
+    struct world *w = world_new();
+    char uuid[37];
+    struct store_job job;
+    w->script.behave = behave_settling;
+    world_start(w);
+    w->script.store = w->store;
+    submit(w, uuid);
+    scheduler_wake(w->scheduler);
+    assert_int_equal(wait_final(w, uuid, &job), JOB_SUCCEEDED);
+    assert_int_equal(w->script.runs, job.steps_total - 1);
+    assert_int_equal(job.steps_done, job.steps_total);
+    store_job_done(&job);
+    world_stop(w);
+    world_free(w);
+}
+
+/* The store will never take an attempt of the last cell: said once, not tried for ever. */
+static void test_refused_step_fails_with_the_reason(void **state)
+{
+    (void)state;
+    struct world *w = world_new();
+    char uuid[37];
+    struct store_job job;
+    world_start(w);
+    submit_without(w, 1, uuid);
+    scheduler_wake(w->scheduler);
+    assert_int_equal(wait_final(w, uuid, &job), JOB_FAILED);
+    assert_non_null(strstr(job.error.message, "1 of 6 cells have no result"));
+    assert_non_null(strstr(job.error.message, "has no cell 5"));
+    assert_int_equal(w->script.runs, job.steps_total - 7);
+    store_job_done(&job);
+    world_stop(w);
+    world_free(w);
+}
+
 static void test_noise_is_bounded(void **state)
 {
     (void)state;
@@ -511,6 +578,8 @@ int main(void)
         cmocka_unit_test(test_lost_too_often_is_given_up),
         cmocka_unit_test(test_crashing_allocator_fails_alone),
         cmocka_unit_test(test_unavailable_is_said_not_failed),
+        cmocka_unit_test(test_settled_step_is_passed_over),
+        cmocka_unit_test(test_refused_step_fails_with_the_reason),
         cmocka_unit_test(test_noise_is_bounded),
         cmocka_unit_test(test_cancel_breaks_the_ring_off),
         cmocka_unit_test(test_stopped_job_continues_with_what_it_lacks),
