@@ -1,5 +1,6 @@
 #include "schema/wire.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -66,6 +67,7 @@ int wire_send(int socket, const struct wire_message *message, const int *fds, un
         header.msg_control = control.bytes;
         header.msg_controllen = CMSG_SPACE(sizeof(int) * fds_count);
         struct cmsghdr *c = CMSG_FIRSTHDR(&header);
+        assert(c); /* control has room for it */
         c->cmsg_level = SOL_SOCKET;
         c->cmsg_type = SCM_RIGHTS;
         c->cmsg_len = CMSG_LEN(sizeof(int) * fds_count);

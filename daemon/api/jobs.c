@@ -1,6 +1,7 @@
 /* /jobs: submit, list, get (with long-poll), cancel. */
 #include "daemon/api/internal.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -291,6 +292,7 @@ static int jobs_post(void *ctx, struct http_request *rq, struct http_reply *repl
         r = job_expand(spec, api->limits, &plan, e);
     if (r < 0)
         return r;
+    assert(plan);
     if (http_query_count(rq, "dry_run", 0))
         return reply_dry_run(spec, plan, reply, e);
     r = check_queue(api, e);

@@ -43,27 +43,27 @@ static int table_grow(void **array, uint32_t count, uint32_t *capacity, size_t s
     return 0;
 }
 
-static bool cell_copy(struct cell_row *row, const struct store_cell *cell)
+/* The texts `ret` points to, owned by the caller; NULL without memory. */
+static char *cell_copy(const struct store_cell *cell, struct store_cell *ret)
 {
     const char *const from[] = {cell->workload, cell->params_key, cell->allocator,
                                 cell->options_key, cell->last_failure};
-    const char **const to[] = {&row->cell.workload, &row->cell.params_key, &row->cell.allocator,
-                               &row->cell.options_key, &row->cell.last_failure};
+    const char **const to[] = {&ret->workload, &ret->params_key, &ret->allocator, &ret->options_key,
+                               &ret->last_failure};
     size_t total = 0;
     for (unsigned i = 0; i < 5; i++)
         total += strlen(from[i] ? from[i] : "") + 1;
-    row->cell = *cell;
-    row->texts = malloc(total);
-    if (!row->texts)
-        return false;
-    char *at = row->texts;
+    char *texts = malloc(total), *at = texts;
+    if (!texts)
+        return NULL;
+    *ret = *cell;
     for (unsigned i = 0; i < 5; i++) {
         size_t size = strlen(from[i] ? from[i] : "") + 1;
         memcpy(at, from[i] ? from[i] : "", size);
         *to[i] = at;
         at += size;
     }
-    return true;
+    return texts;
 }
 
 static int cell_each(void *ctx, const struct store_cell *cell)
@@ -73,11 +73,11 @@ static int cell_each(void *ctx, const struct store_cell *cell)
         return -E2BIG;
     if (table_grow((void **)&t->rows, t->count, &t->capacity, sizeof *t->rows) < 0)
         return -ENOMEM;
-    struct cell_row *row = &t->rows[t->count];
-    memset(row, 0, sizeof *row);
-    if (!cell_copy(row, cell))
+    struct cell_row row = {0};
+    row.texts = cell_copy(cell, &row.cell);
+    if (!row.texts)
         return -ENOMEM;
-    t->count++;
+    t->rows[t->count++] = row;
     return 0;
 }
 

@@ -48,7 +48,7 @@ int api_token_make(char ret_token[API_TOKEN_SIZE], struct err *e)
     base32(secret, sizeof text - 1, text);
     int n = snprintf(ret_token, API_TOKEN_SIZE, TOKEN_PREFIX "%s", text);
     token_check(ret_token, (size_t)n, check);
-    strcat(ret_token, check);
+    memcpy(ret_token + n, check, sizeof check);
     return 0;
 }
 

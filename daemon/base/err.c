@@ -30,12 +30,12 @@ static const struct {
 static void err_fill(struct err *e, enum err_code code, const char *field, const char *fmt,
                      va_list ap)
 {
-    e->code = code;
+    e->code = code == ERR_NONE ? ERR_INTERNAL : code;
     snprintf(e->field, sizeof e->field, "%s", field ? field : "");
     vsnprintf(e->message, sizeof e->message, fmt, ap);
 }
 
-int err_set(struct err *e, enum err_code code, const char *field, const char *fmt, ...)
+int(err_set)(struct err *e, enum err_code code, const char *field, const char *fmt, ...)
 {
     if (e) {
         va_list ap;
@@ -43,10 +43,10 @@ int err_set(struct err *e, enum err_code code, const char *field, const char *fm
         err_fill(e, code, field, fmt, ap);
         va_end(ap);
     }
-    return err_code_errno(code);
+    return err_code_errno(code == ERR_NONE ? ERR_INTERNAL : code);
 }
 
-int err_set_errno(struct err *e, enum err_code code, int errno_value, const char *fmt, ...)
+int(err_set_errno)(struct err *e, enum err_code code, int errno_value, const char *fmt, ...)
 {
     if (e) {
         va_list ap;
@@ -58,7 +58,7 @@ int err_set_errno(struct err *e, enum err_code code, int errno_value, const char
         snprintf(e->message + used, sizeof e->message - used, ": %s",
                  strerror_r(errno_value, text, sizeof text));
     }
-    return -errno_value;
+    return errno_value > 0 ? -errno_value : err_code_errno(code == ERR_NONE ? ERR_INTERNAL : code);
 }
 
 const char *err_code_name(enum err_code code)

@@ -7,6 +7,7 @@
 #ifndef HEAPMARK_BASE_ERR_H
 #define HEAPMARK_BASE_ERR_H
 
+#include <assert.h>
 #include <stdarg.h>
 #include <stdbool.h>
 
@@ -37,13 +38,25 @@ struct err {
     char message[512]; /* one line: what, where, what to do */
 };
 
-/* Fill *e (if not NULL) and return the code's -errno. `field` may be NULL. */
+/* Fill *e (if not NULL) and return the code's -errno, which is always negative: ERR_NONE, which
+ * would say that nothing failed, becomes ERR_INTERNAL. `field` may be NULL. */
 int err_set(struct err *e, enum err_code code, const char *field, const char *fmt, ...)
     __attribute__((format(printf, 4, 5)));
 
-/* As err_set, with ": <strerror(errno_value)>" appended. Returns -errno_value. */
+/* As err_set, with ": <strerror(errno_value)>" appended. Returns -errno_value (or, were that 0,
+ * the code's). */
 int err_set_errno(struct err *e, enum err_code code, int errno_value, const char *fmt, ...)
     __attribute__((format(printf, 4, 5)));
+
+/* Callers see from the assertion that after an error `ret_` outputs are not read; compilers that
+ * analyse one file at a time know it no other way. */
+static inline int err_negative(int r)
+{
+    assert(r < 0);
+    return r;
+}
+#define err_set(...)       err_negative(err_set(__VA_ARGS__))
+#define err_set_errno(...) err_negative(err_set_errno(__VA_ARGS__))
 
 /* The stable slug of a code ("out-of-range"), used in problem types; and back (ERR_NONE if none).
  */

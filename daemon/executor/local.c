@@ -25,8 +25,7 @@ int executor_local_new(struct node *node, struct executor **ret, struct err *e)
     struct local *l = calloc(1, sizeof *l);
     if (!l)
         return err_set(e, ERR_INTERNAL, NULL, "out of memory");
-    l->base = (struct executor){.name = "local", .run = local_run, .free = local_free};
-    l->node = node;
-    *ret = &l->base;
+    *l = (struct local){{.name = "local", .run = local_run, .free = local_free}, .node = node};
+    *ret = (struct executor *)l;
     return 0;
 }

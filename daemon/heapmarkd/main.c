@@ -3,6 +3,7 @@
  * Order of start: supervisor first (it needs what root can do, and a process without threads),
  * then privileges go, then the store, the scheduler, and HTTP last, so that whoever reaches it
  * finds it whole. Order of stop: the reverse, with the running ring let to its end. */
+#include <assert.h>
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
@@ -180,13 +181,17 @@ static int start_http(struct daemon *d, struct err *e)
 {
     const struct config *c = d->config;
     struct http_config *h = &d->http;
-    for (uint32_t i = 0; i < c->listen.count && i < HTTP_LISTEN_MAX; i++) {
+    static_assert(CONFIG_LIST_MAX <= HTTP_HOSTS_MAX, "every allowed host has its place");
+    if (c->listen.count > HTTP_LISTEN_MAX)
+        return err_set(e, ERR_TOO_LARGE, "server.listen", "%u addresses, at most %d",
+                       c->listen.count, HTTP_LISTEN_MAX);
+    for (uint32_t i = 0; i < c->listen.count; i++) {
         int r = http_listen_parse(c->listen.items[i], &h->listen[i], e);
         if (r < 0)
             return r;
         h->listen_count++;
     }
-    for (uint32_t i = 0; i < c->allowed_hosts.count && i < HTTP_HOSTS_MAX; i++)
+    for (uint32_t i = 0; i < c->allowed_hosts.count; i++)
         h->hosts[h->hosts_count++] = c->allowed_hosts.items[i];
     h->routes = api_routes;
     h->ctx = &d->api;

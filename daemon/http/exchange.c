@@ -211,8 +211,11 @@ static enum MHD_Result exchange_first(struct exchange *x, const char *method, co
     }
     if (x->facts.body_size == 0)
         return MHD_YES;
-    x->body = malloc((size_t)x->facts.body_size + 1);
-    return x->body ? MHD_YES : MHD_NO;
+    char *body = malloc((size_t)x->facts.body_size + 1);
+    if (!body)
+        return MHD_NO;
+    x->body = body;
+    return MHD_YES;
 }
 
 static enum MHD_Result exchange_upload(struct exchange *x, const char *upload, size_t *size)

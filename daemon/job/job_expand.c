@@ -1,6 +1,7 @@
 /* Expansion of a job to groups and cells, and what it will cost. Pure. */
 #include "daemon/job/job.h"
 
+#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -75,6 +76,7 @@ static int plan_count(const struct job_spec *spec, struct job_plan *plan, struct
                        "the matrix has %llu cells, at most %d are allowed: shorten the lists or "
                        "split the job",
                        (unsigned long long)cells, JOB_CELLS_MAX);
+    assert(groups > 0 && cells > 0); /* job_parse wants entries, none of their lists is empty */
     plan->groups = calloc(groups, sizeof *plan->groups);
     plan->cells = calloc(cells, sizeof *plan->cells);
     if (!plan->groups || !plan->cells)

@@ -86,6 +86,27 @@ void collect_text(const char *from, size_t from_size, char *to, size_t to_size)
     to[n] = '\0';
 }
 
+/* The values of a vector metric, unless it claims some out of bounds. */
+static void vector_copy(const struct ring_page *page, const struct ring_metric *m,
+                        struct exec_metric *ret)
+{
+    if (m->vector_count == 0 || m->vector_count > RING_VECTOR_MAX ||
+        m->vector_offset > RING_VECTOR_MAX - m->vector_count)
+        return;
+    double *vector = malloc(m->vector_count * sizeof *vector);
+    if (!vector)
+        return;
+    memcpy(vector, page->vectors + m->vector_offset, m->vector_count * sizeof *vector);
+    ret->vector = vector;
+    ret->vector_count = m->vector_count;
+}
+
+/* gcc's analyzer loses sight of a pointer stored in the element of an array whose index it does not
+ * know, and calls it leaked; exec_result_done frees the vectors. */
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wanalyzer-malloc-leak"
+#endif
 static void result_metrics(const struct ring_page *page, struct exec_runner_result *ret)
 {
     uint32_t count =
@@ -96,16 +117,12 @@ static void result_metrics(const struct ring_page *page, struct exec_runner_resu
             continue;
         struct exec_metric *to = &ret->metrics[ret->metrics_count++];
         *to = (struct exec_metric){.metric = m->metric, .value = m->value};
-        if (m->vector_count == 0 || m->vector_count > RING_VECTOR_MAX ||
-            m->vector_offset > RING_VECTOR_MAX - m->vector_count)
-            continue;
-        to->vector = malloc(m->vector_count * sizeof *to->vector);
-        if (!to->vector)
-            continue;
-        memcpy(to->vector, page->vectors + m->vector_offset, m->vector_count * sizeof *to->vector);
-        to->vector_count = m->vector_count;
+        vector_copy(page, m, to);
     }
 }
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic pop
+#endif
 
 void collect_result(const struct collected *from, const struct wire_runner_done *done,
                     uint32_t turns_total, uint32_t isolation, bool forged,

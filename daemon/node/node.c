@@ -94,6 +94,15 @@ static uint32_t request_threads(const struct exec_request *request)
     return threads;
 }
 
+/* Parameters by their bits: equal bits make equal tapes, whatever the type. */
+static bool point_same(const struct workload_point *a, const struct workload_point *b)
+{
+    bool same = a->threads == b->threads && a->pages == b->pages;
+    for (unsigned i = 0; i < PARAMS_MAX; i++)
+        same = same && a->params[i].u == b->params[i].u;
+    return same;
+}
+
 static int node_tape_make(struct node *n, const struct exec_request *request, struct err *e)
 {
     const struct workload *w = request->workload;
@@ -102,7 +111,7 @@ static int node_tape_make(struct node *n, const struct exec_request *request, st
     point.pages = PAGES_4K;
     struct node_tape *t = &n->tape;
     if (t->fd >= 0 && t->workload == w && t->seed == request->tape_seed &&
-        memcmp(&t->point, &point, sizeof point) == 0)
+        point_same(&t->point, &point))
         return 0;
     close_p(&t->fd);
     *t = (struct node_tape){.workload = w, .point = point, .seed = request->tape_seed, .fd = -1};
@@ -312,11 +321,12 @@ static int launch_turns(struct launch *x, struct err *e)
 {
     const struct exec_request *q = x->request;
     uint32_t capacity = RING_RUNNERS_MAX * (q->rotations + BUILD_PARTS + WARM_PARTS + 2);
-    x->result->turns = calloc(capacity, sizeof *x->result->turns);
-    if (!x->result->turns)
+    struct ring_turn *turns = calloc(capacity, sizeof *turns);
+    if (!turns)
         return err_set(e, ERR_INTERNAL, NULL, "out of memory");
+    x->result->turns = turns;
     int count = ring_schedule(q->subjects_count, q->rotations, q->rotations ? BUILD_PARTS : 0,
-                              q->rotations ? WARM_PARTS : 0, q->seed, x->result->turns, capacity);
+                              q->rotations ? WARM_PARTS : 0, q->seed, turns, capacity);
     if (count < 0)
         return err_set_errno(e, ERR_INTERNAL, -count, "schedule of %u rotations", q->rotations);
     x->result->turns_count = (uint32_t)count;

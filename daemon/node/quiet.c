@@ -3,12 +3,15 @@
 #include <fcntl.h>
 #include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "daemon/base/cleanup.h"
 #include "daemon/base/clock.h"
 #include "daemon/base/io.h"
+
+#define STEAL_COLUMN 8 /* of a CPU's line in /proc/stat, from 1 */
 
 static bool quiet_wanted(const uint16_t *cpus, uint32_t cpus_count, unsigned cpu)
 {
@@ -24,11 +27,15 @@ static uint64_t quiet_steal(const uint16_t *cpus, uint32_t cpus_count)
     char line[512];
     uint64_t total = 0;
     while (f && fgets(line, sizeof line, f)) {
-        unsigned cpu;
-        unsigned long long steal;
-        if (sscanf(line, "cpu%u %*u %*u %*u %*u %*u %*u %*u %llu", &cpu, &steal) == 2 &&
-            quiet_wanted(cpus, cpus_count, cpu))
-            total += steal;
+        char *at = line + 3;
+        if (strncmp(line, "cpu", 3) != 0 || *at < '0' || *at > '9')
+            continue; /* "cpu " is the sum over all */
+        unsigned long cpu = strtoul(at, &at, 10);
+        uint64_t ticks = 0;
+        for (unsigned column = 0; column < STEAL_COLUMN; column++)
+            ticks = strtoull(at, &at, 10);
+        if (quiet_wanted(cpus, cpus_count, (unsigned)cpu))
+            total += ticks;
     }
     return total;
 }
@@ -39,10 +46,7 @@ static uint64_t quiet_psi_cpu(void)
     if (io_read_file(AT_FDCWD, "/proc/pressure/cpu", text, sizeof text) < 0)
         return 0;
     const char *at = strstr(text, "total=");
-    unsigned long long total = 0;
-    if (!at || sscanf(at, "total=%llu", &total) != 1)
-        return 0;
-    return total;
+    return at ? strtoull(at + strlen("total="), NULL, 10) : 0;
 }
 
 void quiet_read(const uint16_t *cpus, uint32_t cpus_count, struct quiet *ret)

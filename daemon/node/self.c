@@ -16,7 +16,8 @@ static void self_set(const cpu_set_t *set, size_t size)
     const struct dirent *entry;
     while ((entry = readdir(dir)))
         if (entry->d_name[0] != '.' &&
-            sched_setaffinity((pid_t)atoi(entry->d_name), size, set) < 0 && errno != ESRCH)
+            sched_setaffinity((pid_t)strtol(entry->d_name, NULL, 10), size, set) < 0 &&
+            errno != ESRCH)
             log_warning("cannot bind thread %s of the daemon: %s", entry->d_name, strerror(errno));
     closedir(dir);
 }

@@ -82,10 +82,11 @@ int job_from_row_full(struct stmt *st, struct store_job *ret, struct err *e)
     r = stmt_row_check(st, e);
     if (r < 0)
         return r;
-    job.spec_json = strdup(spec);
-    if (!job.spec_json)
+    char *spec_json = strdup(spec);
+    if (!spec_json)
         return err_set_errno(e, ERR_LIMIT, ENOMEM, "reading job %s", job.uuid);
     *ret = job;
+    ret->spec_json = spec_json;
     return 0;
 }
 

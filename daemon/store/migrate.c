@@ -69,7 +69,7 @@ static int migrate_apply(struct db *db, const struct embedded_file *files, int64
 static int migrate_check(struct db *db, const char *path, int64_t newest, int64_t *ret_version,
                          struct err *e)
 {
-    int64_t version, application, tables;
+    int64_t version = 0, application = 0, tables = 0;
     int r = db_query_int(db, "PRAGMA user_version", &version, e);
     if (r == 0)
         r = db_query_int(db, "PRAGMA application_id", &application, e);

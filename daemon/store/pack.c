@@ -136,6 +136,11 @@ int unpack_turns(const uint8_t *data, size_t size, struct ring_turn *ret, uint32
     return at == end ? 0 : -EBADMSG;
 }
 
+union double_bits {
+    double real;
+    uint64_t bits;
+};
+
 int pack_doubles(const double *values, uint32_t count, uint8_t **ret_data, size_t *ret_size)
 {
     uint8_t *data;
@@ -143,9 +148,8 @@ int pack_doubles(const double *values, uint32_t count, uint8_t **ret_data, size_
     if (r < 0)
         return r;
     for (uint32_t i = 0; i < count; i++) {
-        uint64_t bits;
-        memcpy(&bits, &values[i], sizeof bits);
-        bits = htole64(bits);
+        const union double_bits value = {.real = values[i]};
+        uint64_t bits = htole64(value.bits);
         memcpy(data + i * sizeof bits, &bits, sizeof bits);
     }
     *ret_data = data;
@@ -158,10 +162,9 @@ int unpack_doubles(const uint8_t *data, size_t size, double *ret, uint32_t count
     if (size / sizeof(uint64_t) != count || size % sizeof(uint64_t) != 0)
         return -EBADMSG;
     for (uint32_t i = 0; i < count; i++) {
-        uint64_t bits;
+        uint64_t bits = 0;
         memcpy(&bits, data + i * sizeof bits, sizeof bits);
-        bits = le64toh(bits);
-        memcpy(&ret[i], &bits, sizeof bits);
+        ret[i] = (union double_bits){.bits = le64toh(bits)}.real;
     }
     return 0;
 }

@@ -122,7 +122,7 @@ static int pool_grow(struct knobs *knobs, enum hugepage_size size, int node, uin
 static int unavailable(enum hugepage_size size, uint64_t wanted, uint64_t got, int node,
                        struct err *e)
 {
-    char where[24] = "";
+    char where[32] = "";
     if (node >= 0)
         snprintf(where, sizeof where, " on memory node %d", node);
     return err_set(e, ERR_UNAVAILABLE, "/pages",

@@ -18,6 +18,7 @@
 #include "daemon/base/cleanup.h"
 #include "daemon/base/io.h"
 #include "daemon/catalog/catalog.h"
+#include "tests/lib/remove_tree.h"
 
 #define HEAD "[allocator]\nsummary = s\nlibrary = libx.so\n"
 #define SYMS "[symbols]\nmalloc = m\nfree = f\n"
@@ -45,9 +46,7 @@ __attribute__((unused)) static int make_dirs(void **state)
 __attribute__((unused)) static int remove_dirs(void **state)
 {
     struct dirs *d = *state;
-    char command[256];
-    snprintf(command, sizeof command, "rm -rf %s %s %s", d->shipped, d->admin, d->libs);
-    int r = system(command);
+    int r = remove_tree(d->shipped) | remove_tree(d->admin) | remove_tree(d->libs);
     free(d);
     return r;
 }

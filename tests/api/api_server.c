@@ -50,14 +50,17 @@ static double invented(const struct exec_request *q, uint32_t runner, uint32_t w
 
 static void fake_slices(const struct exec_request *q, uint32_t i, struct exec_runner_result *r)
 {
-    r->slices = calloc(q->rotations ? q->rotations : 1, sizeof *r->slices);
-    r->slices_count = r->slices ? q->rotations : 0;
-    for (uint32_t k = 0; k < r->slices_count; k++) {
+    struct ring_slice *slices = calloc(q->rotations + 1, sizeof *slices);
+    if (!slices)
+        abort();
+    for (uint32_t k = 0; k < q->rotations; k++) {
         uint64_t start = 1000000u * (uint64_t)(k * q->subjects_count + i + 1);
         uint64_t ns = (uint64_t)((double)q->slice_ops * invented(q, i, k) / 100.0);
-        r->slices[k] =
+        slices[k] =
             (struct ring_slice){.start_ns = start, .end_ns = start + ns + 1, .ops = q->slice_ops};
     }
+    r->slices = slices;
+    r->slices_count = q->rotations;
 }
 
 static void fake_runner(const struct fake *f, const struct exec_request *q, uint32_t i,
@@ -77,10 +80,10 @@ static void fake_runner(const struct fake *f, const struct exec_request *q, uint
         text_copy(r->log, sizeof r->log, "</script><img src=x onerror=alert(2)>");
         return;
     }
-    fake_slices(q, i, r);
     for (unsigned m = 0; m < q->workload->metrics_count && m < RING_METRICS_MAX; m++)
         r->metrics[r->metrics_count++] = (struct exec_metric){.metric = q->workload->metrics[m],
                                                               .value = invented(q, i, 500 + m)};
+    fake_slices(q, i, r);
 }
 
 static int fake_run(struct executor *x, const struct exec_request *q, const _Atomic bool *cancel,
@@ -350,7 +353,9 @@ int main(int argc, char **argv)
     struct server *s = calloc(1, sizeof *s);
     struct err e = {0};
     sigset_t set;
-    int option, r = s ? 0 : -ENOMEM;
+    int option, r = 0;
+    if (!s)
+        return 1;
     sigemptyset(&set);
     sigaddset(&set, SIGTERM);
     sigaddset(&set, SIGINT);

@@ -115,12 +115,9 @@ static void targets_bounded(void **state)
     raw[HTTP_TARGET_MAX] = 'a';
     raw[HTTP_TARGET_MAX + 1] = '\0';
     assert_int_equal(target_parse(raw, buf, &t, &e), -E2BIG);
-    strcpy(raw, "/?");
-    for (int i = 0; i <= HTTP_QUERY_MAX; i++) {
-        char one[8];
-        snprintf(one, sizeof one, "a%d&", i);
-        strcat(raw, one);
-    }
+    size_t used = (size_t)snprintf(raw, sizeof raw, "/?");
+    for (int i = 0; i <= HTTP_QUERY_MAX; i++)
+        used += (size_t)snprintf(raw + used, sizeof raw - used, "a%d&", i);
     assert_int_equal(target_parse(raw, buf, &t, &e), -E2BIG);
 }
 
@@ -149,7 +146,7 @@ static char *line_cut(char *end)
 
 static void build(struct built *b, const char *bytes)
 {
-    strcpy(b->buffer, bytes);
+    assert_true((size_t)snprintf(b->buffer, sizeof b->buffer, "%s", bytes) < sizeof b->buffer);
     char *end = line_end(b->buffer);
     char *version = end;
     while (version[-1] != ' ')

@@ -255,14 +255,15 @@ static void test_no_heap_no_fork_cell(void **state)
 static void test_exploding_matrix_names_the_count(void **state)
 {
     (void)state;
-    char json[4096] = "{" ALLOCATORS ",\"workloads\":[{\"workload\":\"table-churn\",\"params\":{"
-                      "\"live\":[";
-    for (int i = 1; i <= 32; i++)
-        sprintf(json + strlen(json), "%s%d", i > 1 ? "," : "", 1000 * i);
-    strcat(json, "],\"size_max_bytes\":[");
-    for (int i = 1; i <= 32; i++)
-        sprintf(json + strlen(json), "%s%d", i > 1 ? "," : "", 100 + i);
-    strcat(json, "],\"remote_pct\":[0,1,2]}}]}");
+    char live[512] = "", sizes[512] = "", json[4096];
+    for (int i = 1, a = 0, b = 0; i <= 32; i++) {
+        a += snprintf(live + a, sizeof live - (size_t)a, "%s%d", i > 1 ? "," : "", 1000 * i);
+        b += snprintf(sizes + b, sizeof sizes - (size_t)b, "%s%d", i > 1 ? "," : "", 100 + i);
+    }
+    snprintf(json, sizeof json,
+             "{" ALLOCATORS ",\"workloads\":[{\"workload\":\"table-churn\",\"params\":{"
+             "\"live\":[%s],\"size_max_bytes\":[%s],\"remote_pct\":[0,1,2]}}]}",
+             live, sizes);
     struct job_spec *spec = NULL;
     struct job_plan *plan = NULL;
     struct err e = {0};

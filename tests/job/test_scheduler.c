@@ -18,6 +18,7 @@
 #include "daemon/base/log.h"
 #include "daemon/job/scheduler.h"
 #include "daemon/store/store.h"
+#include "tests/lib/remove_tree.h"
 
 #define ROTATIONS 4
 
@@ -205,9 +206,7 @@ static struct world *world_new(void)
 
 static void world_free(struct world *w)
 {
-    char command[128];
-    snprintf(command, sizeof command, "rm -rf %s", w->directory);
-    assert_int_equal(system(command), 0);
+    assert_int_equal(remove_tree(w->directory), 0);
     free(w);
 }
 

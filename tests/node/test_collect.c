@@ -127,6 +127,14 @@ static void test_dropped_runner_is_no_forger(void **state)
     ring_done(&ring);
 }
 
+static struct ring_page *page_new(void)
+{
+    struct ring_page *page = calloc(1, ring_page_size(ROTATIONS));
+    if (!page)
+        abort(); /* cmocka's assertions do not tell the analyzer that they never return */
+    return page;
+}
+
 static int page_fd(const struct ring_page *page, size_t size)
 {
     int fd = memfd_create("page", MFD_CLOEXEC);
@@ -139,7 +147,7 @@ static void test_copy_bounds_what_is_claimed(void **state)
 {
     (void)state;
     size_t size = ring_page_size(ROTATIONS);
-    struct ring_page *page = calloc(1, size);
+    struct ring_page *page = page_new();
     page->slices_count = 4000000;
     memset(page->version, 'v', sizeof page->version);
     memset(page->message, 'm', sizeof page->message);
@@ -167,7 +175,7 @@ static void result_done(struct exec_runner_result *r)
 static void test_metrics_out_of_bounds_are_dropped(void **state)
 {
     (void)state;
-    struct ring_page *page = calloc(1, ring_page_size(ROTATIONS));
+    struct ring_page *page = page_new();
     const struct ring_metric claims[] = {
         {.metric = METRIC_FORK_NS, .value = 5, .vector_offset = 2, .vector_count = 3},
         {.metric = METRIC_COUNT_, .value = 1},
@@ -199,7 +207,7 @@ static void test_metrics_out_of_bounds_are_dropped(void **state)
 static void test_identity_must_be_the_hashed_file(void **state)
 {
     (void)state;
-    struct ring_page *page = calloc(1, ring_page_size(ROTATIONS));
+    struct ring_page *page = page_new();
     page->device = 5;
     page->inode = 6;
     struct collected c = {.page = page};
@@ -215,7 +223,7 @@ static void test_identity_must_be_the_hashed_file(void **state)
 static void test_forged_figures_are_void(void **state)
 {
     (void)state;
-    struct ring_page *page = calloc(1, ring_page_size(ROTATIONS));
+    struct ring_page *page = page_new();
     page->metrics_count = 1;
     page->metrics[0] = (struct ring_metric){.metric = METRIC_HEAP_BYTES, .value = 1};
     struct collected c = {.page = page, .slices_count = ROTATIONS};
@@ -231,7 +239,7 @@ static void test_forged_figures_are_void(void **state)
 static void test_hostile_outcome_numbers(void **state)
 {
     (void)state;
-    struct ring_page *page = calloc(1, ring_page_size(ROTATIONS));
+    struct ring_page *page = page_new();
     page->failure = 999;
     struct collected c = {.page = page};
     struct wire_runner_done done = {.outcome = 77, .turns_done = UINT32_MAX};

@@ -111,6 +111,12 @@ static int run_job(struct child *c, const struct store_job *job, unsigned n, str
     return r;
 }
 
+/* Which of this test's jobs it is: its UUID begins with that. */
+static unsigned job_number(const char *uuid)
+{
+    return (unsigned)strtoul(uuid, NULL, 16);
+}
+
 static void scheduler_main(struct child *c)
 {
     for (;;) {
@@ -119,8 +125,8 @@ static void scheduler_main(struct child *c)
         int r = store_job_claim(c->f.store, FIXTURE_HOST, &job, &e);
         if (r == 0)
             continue;
-        unsigned n = 0;
-        if (r > 0 && sscanf(job.uuid, "%x", &n) == 1)
+        unsigned n = r > 0 ? job_number(job.uuid) : 0;
+        if (r > 0)
             r = run_job(c, &job, n, &e);
         if (r < 0) {
             fprintf(stderr, "child: %s\n", e.message);
@@ -217,9 +223,8 @@ static int count_trial(void *ctx, const struct store_trial *trial)
 static int check_job(void *ctx, const struct store_job *job)
 {
     struct check *check = ctx;
-    unsigned n, trials = 0;
+    unsigned n = job_number(job->uuid), trials = 0;
     struct store_trial_filter all = {.job_id = job->id, .cell_idx = -1};
-    assert_int_equal(sscanf(job->uuid, "%x", &n), 1);
     const struct known *known = &check->p->jobs[n];
     check->seen += known->added;
     assert_int_equal(job->cells_count, FIXTURE_CELLS);
@@ -255,7 +260,7 @@ static void test_kill_at_random_moments(void **state)
 {
     (void)state;
     const char *text = getenv("HEAPMARK_KILLS");
-    unsigned kills = text ? (unsigned)atoi(text) : 100;
+    unsigned kills = text ? (unsigned)strtoul(text, NULL, 10) : 100;
     struct parent p = {.jobs = calloc(JOBS_MAX, sizeof(struct known))};
     uint64_t seed = clock_monotonic_ns();
     assert_non_null(p.jobs);

@@ -251,10 +251,10 @@ static uint64_t store_thread_switches(void)
         cleanup_(fclose_p) FILE *file = entry->d_name[0] != '.' ? fopen(path, "re") : NULL;
         if (!file || !fgets(line, sizeof line, file) || !strstr(line, STORE_THREAD_NAME))
             continue;
-        unsigned long long n;
+        static const char wanted[] = "voluntary_ctxt_switches:";
         while (fgets(line, sizeof line, file))
-            if (sscanf(line, "voluntary_ctxt_switches: %llu", &n) == 1)
-                switches = n;
+            if (strncmp(line, wanted, sizeof wanted - 1) == 0)
+                switches = strtoull(line + sizeof wanted - 1, NULL, 10);
         found++;
     }
     closedir(tasks);

@@ -6,7 +6,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <ftw.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,6 +15,7 @@
 #include <cmocka.h>
 
 #include "daemon/topo/fingerprint.h"
+#include "tests/lib/remove_tree.h"
 
 #define LENGTH(a) (sizeof(a) / sizeof(a)[0])
 
@@ -100,18 +100,10 @@ static int setup(void **state)
     return 0;
 }
 
-static int remove_one(const char *path, const struct stat *st, int flag, struct FTW *ftw)
-{
-    (void)st;
-    (void)flag;
-    (void)ftw;
-    return remove(path);
-}
-
 static int teardown(void **state)
 {
     struct tree *t = *state;
-    int r = nftw(t->root, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+    int r = remove_tree(t->root);
     free(t);
     return r;
 }
