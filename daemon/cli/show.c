@@ -25,20 +25,41 @@ void show_title(const char *fmt, ...)
     printf("\n%s%s%s\n", term_begin(stdout, STYLE_BOLD), clean, term_end(stdout, STYLE_BOLD));
 }
 
-static bool allocator_is_harness(const struct show *s, const char *name)
+/* The item of a list that has this name, or NULL. */
+static const json_t *named(const json_t *items, const char *name)
 {
     size_t i;
-    const json_t *allocator;
-    json_array_foreach(s->allocators, i,
-                       allocator) if (strcmp(member_text(allocator, "name"), name) ==
-                                      0) return strcmp(member_text(allocator, "kind"),
-                                                       "baseline") == 0;
-    return false;
+    const json_t *item;
+    json_array_foreach(items, i, item)
+    {
+        if (strcmp(member_text(item, "name"), name) == 0)
+            return item;
+    }
+    return NULL;
+}
+
+static bool allocator_is_harness(const struct show *s, const char *name)
+{
+    return strcmp(member_text(named(s->allocators, name), "kind"), "baseline") == 0;
 }
 
 bool show_is_harness(const struct show *s, const json_t *cell)
 {
     return allocator_is_harness(s, member_text(cell, "allocator"));
+}
+
+/* Whether a cell can be best: not a baseline, and not one whose kind nobody could tell us, which
+ * may be a baseline. */
+static bool is_contestant(const struct show *s, const json_t *cell)
+{
+    const json_t *allocator = named(s->allocators, member_text(cell, "allocator"));
+    return allocator && member_text(allocator, "kind")[0] && !show_is_harness(s, cell);
+}
+
+const char *show_headline(const struct show *s, const char *workload)
+{
+    const json_t *list = json_object_get(named(s->workloads, workload), "metrics");
+    return member_text(json_array_get(list, 0), "name");
 }
 
 bool show_subject_is_harness(const struct show *s, const char *subject)
@@ -160,7 +181,7 @@ static const json_t *best_cell(const struct show *s, const json_t *group, const 
     json_array_foreach(json_object_get(group, "cells"), i, cell)
     {
         struct summary x = show_summary(cell, metric);
-        if (!x.there || x.neutral || show_is_harness(s, cell))
+        if (!x.there || x.neutral || !is_contestant(s, cell))
             continue;
         bool better =
             x.higher_is_better ? x.value > best_summary.value : x.value < best_summary.value;
@@ -178,11 +199,11 @@ enum show_mark show_mark_of(const struct show *s, const json_t *group, const jso
     size_t i;
     const json_t *best = best_cell(s, group, metric), *other;
     unsigned rivals = 0, same = 0;
-    if (!best || show_is_harness(s, cell) || !show_summary(cell, metric).there)
+    if (!best || !is_contestant(s, cell) || !show_summary(cell, metric).there)
         return MARK_NONE;
     json_array_foreach(json_object_get(group, "cells"), i, other)
     {
-        if (other == best || show_is_harness(s, other) || !show_summary(other, metric).there)
+        if (other == best || !is_contestant(s, other) || !show_summary(other, metric).there)
             continue;
         rivals++;
         same += !told_apart(best, other, metric);
@@ -233,11 +254,17 @@ static void head_print(const struct show *s)
         printf("It is not finished: these are the results so far.\n");
 }
 
+/* The job whose tables are made for it. */
+static bool is_reference(const json_t *job)
+{
+    return strcmp(member_text(job, "preset"), "reference") == 0;
+}
+
 static void views_print(struct show *s)
 {
     size_t i;
     const json_t *group;
-    if (strcmp(member_text(s->job, "preset"), "reference") == 0) {
+    if (is_reference(s->job)) {
         show_reference(s);
         show_pages(s);
         show_fork(s);
@@ -262,7 +289,8 @@ static json_t *extra_get(struct cli *c, const char *path, size_t limit)
 enum cli_exit show_job(struct cli *c, const char *id)
 {
     char path[CLIENT_PATH_SIZE] = "/api/v1/jobs", trials_path[CLIENT_PATH_SIZE + 32];
-    cleanup_(json_decref_p) json_t *doc = NULL, *allocators = NULL, *trials = NULL;
+    cleanup_(json_decref_p) json_t *doc = NULL, *allocators = NULL, *trials = NULL,
+                                   *workloads = NULL;
     enum cli_exit code = client_path_segment(path, id, &c->err);
     if (code != CLI_OK)
         return code;
@@ -278,11 +306,14 @@ enum cli_exit show_job(struct cli *c, const char *id)
         return cli_fail(c, CLI_FAILED, "%s: the reply has no job and groups", path);
     allocators = extra_get(c, "/api/v1/allocators", 0);
     trials = extra_get(c, trials_path, TRIALS_LOOKED_AT);
+    if (!is_reference(json_object_get(doc, "job")))
+        workloads = extra_get(c, "/api/v1/workloads", 0);
     struct show s = {.c = c,
                      .job = json_object_get(doc, "job"),
                      .groups = json_object_get(doc, "groups"),
                      .allocators = allocators,
                      .trials = trials,
+                     .workloads = workloads,
                      .columns = term_columns()};
     head_print(&s);
     views_print(&s);

@@ -22,6 +22,7 @@ struct show {
     const json_t *job, *groups;
     const json_t *allocators; /* items of /allocators; NULL when the server did not say */
     const json_t *trials;     /* items of /jobs/ID/trials; may be NULL */
+    const json_t *workloads;  /* items of /workloads; NULL where no view needs them */
     unsigned columns;         /* of the terminal, 0 no limit */
     bool used_best, used_same, used_bound; /* which marks need their explanation */
 };
@@ -36,6 +37,8 @@ struct summary {
 
 bool show_is_harness(const struct show *s, const json_t *cell);
 struct summary show_summary(const json_t *cell, const char *metric);
+/* The metric a workload is about, or "" when the server did not say. */
+const char *show_headline(const struct show *s, const char *workload);
 /* The cell of a subject in a group, or NULL. */
 const json_t *show_cell(const json_t *group, const char *subject);
 /* Subjects of groups whose workload begins with `prefix`, in order, harness rows last. */
@@ -48,7 +51,7 @@ const char *show_absence(const json_t *cell, enum term_style *ret_style);
 enum show_mark { MARK_NONE, MARK_BEST, MARK_SAME };
 /* Whether the subject is the best of its group in a metric, or cannot be told from the best.
  * Compared through the ratio to the reference where both have one (it is the sharper), else by
- * the values' own intervals. Harness rows take no part. */
+ * the values' own intervals. Harness rows take no part, nor do those of unknown kind. */
 enum show_mark show_mark_of(const struct show *s, const json_t *group, const json_t *cell,
                             const char *metric);
 /* Value, interval and marks of one cell into the table. */

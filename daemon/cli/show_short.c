@@ -69,7 +69,7 @@ static const struct {
     const char *workload, *metric, *first, *second;
 } fork_columns[] = {
     {"fork-latency", "fork_ns", "fork", "median"},
-    {"fork-latency", "fork_p99_ns", "fork", "p99"},
+    {"fork-latency", "fork_max_ns", "fork", "slowest"},
     {"fork-latency", "fork_wait_ns", "fork+exit+wait", "median"},
     {"fork-cow", "cow_ns_per_write", "first write", "after fork"},
     {"fork-cow", "cow_base_ns_per_write", "the same write", "without fork"},
@@ -147,28 +147,44 @@ struct generic_column {
     unsigned column;
 };
 
-static unsigned generic_metrics(const json_t *group, struct generic_column *columns, unsigned max)
+struct generic_columns {
+    struct generic_column list[TABLE_COLUMNS_MAX - 3]; /* beside name, ratio and trials */
+    unsigned count;
+};
+
+/* A metric becomes a column with the first cell that has a value of it. */
+static void generic_metric(struct generic_columns *columns, const json_t *cell, const char *metric)
 {
+    struct summary x = show_summary(cell, metric);
+    unsigned k = 0;
+    while (k < columns->count && strcmp(columns->list[k].metric, metric) != 0)
+        k++;
+    if (!x.there || k < columns->count || k == sizeof columns->list / sizeof columns->list[0])
+        return;
+    columns->list[columns->count++] =
+        (struct generic_column){.metric = metric, .scale = format_scale_for(x.value, x.unit)};
+}
+
+/* What the workload is about first, then the others as the server lists them. */
+static void generic_metrics(const struct show *s, const json_t *group,
+                            struct generic_columns *columns)
+{
+    const char *headline = show_headline(s, member_text(group, "workload"));
     size_t i;
-    unsigned count = 0;
     const json_t *cell;
+    json_array_foreach(json_object_get(group, "cells"), i, cell)
+    {
+        generic_metric(columns, cell, headline);
+    }
     json_array_foreach(json_object_get(group, "cells"), i, cell)
     {
         const char *metric;
         json_t *row;
         json_object_foreach(json_object_get(cell, "summaries"), metric, row)
         {
-            struct summary x = show_summary(cell, metric);
-            unsigned k = 0;
-            while (k < count && strcmp(columns[k].metric, metric) != 0)
-                k++;
-            if (!x.there || k < count || count == max)
-                continue;
-            columns[count++] = (struct generic_column){.metric = metric,
-                                                       .scale = format_scale_for(x.value, x.unit)};
+            generic_metric(columns, cell, metric);
         }
     }
-    return count;
 }
 
 static void generic_ratio(struct table *table, unsigned column, const json_t *cell,
@@ -213,8 +229,10 @@ static void generic_row(struct show *s, struct table *table, const json_t *group
 
 void show_generic(struct show *s, const json_t *group)
 {
-    struct generic_column columns[TABLE_COLUMNS_MAX - 3];
-    unsigned count = generic_metrics(group, columns, TABLE_COLUMNS_MAX - 3);
+    struct generic_columns found = {0};
+    generic_metrics(s, group, &found);
+    struct generic_column *columns = found.list;
+    unsigned count = found.count;
     const char *key = member_text(group, "params_key");
     show_title("%s T=%.0f %s%s%s", member_text(group, "workload"), member_real(group, "threads"),
                member_text(group, "pages"), key[0] ? ", " : "", key);

@@ -136,6 +136,8 @@ static void test_bad_library(void **state)
     cleanup_(free_p) char *data = NULL, *copy = NULL;
     size_t size = read_real_library(&data);
     copy = malloc(size);
+    if (!copy)
+        abort();
     /* The second name is good and must not be taken instead. */
     cleanup_(catalog_free_p) struct catalog *c =
         load_one(d, "[allocator]\nsummary=s\nlibrary=libbad.so, libgood.so\npackage=p\n" SYMS);

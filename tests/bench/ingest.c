@@ -57,14 +57,10 @@ static void result_slices(uint32_t count, struct exec_runner_result *r)
     r->slices_count = count;
 }
 
-#if defined(__GNUC__) && !defined(__clang__)
-#pragma GCC diagnostic pop
-#endif
-
 static void result_turns(const struct shape *shape, struct exec_result *result)
 {
     uint32_t count = shape->runners * (shape->slices + 5);
-    struct ring_turn *turns = calloc(count, sizeof *turns);
+    struct ring_turn *turns = calloc(count + 1, sizeof *turns);
     if (!turns)
         abort();
     for (uint32_t k = 0; k < count; k++)
@@ -97,6 +93,10 @@ void ingest_result(const struct shape *shape, struct exec_request *request,
         result_slices(shape->slices, &result->runners[i]);
     result_turns(shape, result);
 }
+
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic pop
+#endif
 
 struct store_ring_new ingest_ring(const struct shape *shape, int64_t job_id, uint32_t repetition)
 {

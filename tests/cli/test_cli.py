@@ -470,8 +470,12 @@ class Watching(unittest.TestCase):
 
 
 class Tables(unittest.TestCase):
-    def shown(self, *args, groups=None, env=None, jobs=None):
+    def shown(self, *args, groups=None, env=None, jobs=None, workloads=None,
+              allocators=ALLOCATORS):
         routes = job_routes()
+        for path, items in (("workloads", workloads), ("allocators", allocators)):
+            routes["GET", f"/api/v1/{path}"] = Reply({"items": items, "next": None}
+                                                     if items is not None else {}, 200)
         if groups is not None:
             routes["GET", f"{JOB}/results"] = Reply({"job": jobs or job(), "groups": groups})
         with FakeServer(routes) as server:
@@ -538,6 +542,52 @@ class Tables(unittest.TestCase):
         self.assertIn("larson T=2 4k, live=10", text)
         self.assertIn("1.50 [1.48–1.52]", self.row(text, "jemalloc"))
         self.assertIn("160 ±2.0%", self.row(text, "thp"))
+
+    def test_generic_leads_with_what_the_workload_is_about(self):
+        def fork(value, role, **more):
+            return cell("glibc" if role == "reference" else "jemalloc",
+                        {"minor_faults": summary(7, unit="faults", direction="lower", ratio=1),
+                         "fork_ns": summary(value, unit="ns", direction="lower", ratio=0.5),
+                         **more}, role=role)
+        groups = [group("fork-latency", 1, [fork(3000, "reference"), fork(1500, "subject")])]
+        workloads = [{"name": "other", "metrics": [{"name": "minor_faults"}]},
+                     {"name": "fork-latency", "metrics": [{"name": "fork_ns"}]}]
+        text = self.shown(groups=groups, jobs=job(preset=""), workloads=workloads)
+        self.assertRegex(self.row(text, "allocator"), r"ratio +fork_ns +minor_faults +trials")
+        self.assertRegex(self.row(text, "jemalloc"), r"0\.500 .*1500 .*▲ +7\.00")
+        self.assertNotIn("p99", text)
+        for broken in (None, [], [{}], [{"name": "fork-latency", "metrics": []}],
+                       [{"name": "fork-latency", "metrics": [{"name": "absent"}]}]):
+            text = self.shown(groups=groups, jobs=job(preset=""), workloads=broken)
+            self.assertRegex(self.row(text, "allocator"), r"ratio +minor_faults +fork_ns +trials")
+
+    def test_fork_needs_no_hundred_calls(self):
+        groups = reference_groups()
+        groups[-2]["cells"][0]["summaries"]["fork_max_ns"] = summary(9e6, unit="ns",
+                                                                     direction="lower")
+        text = self.shown(groups=groups)
+        fork = text[text.index("fork and copy on write"):]
+        self.assertNotIn("p99", fork)
+        self.assertIn("9.00 ±2.0% ms", self.row(fork, "glibc"))
+
+    def test_no_baseline_is_ever_best(self):
+        cells = [cell("glibc", {"pairs_per_s": summary(10e6)}, role="reference"),
+                 cell("jemalloc", {"pairs_per_s": summary(15e6, ratio=1.5)})]
+        baselines = [cell(name, {"pairs_per_s": summary(90e6, ratio=9.0)})
+                     for name in ("null", "bump", "lifo")]
+        kinds = [{"name": c["subject"], "kind": "baseline"} for c in baselines]
+        for workload, preset in (("table-churn", "reference"), ("larson", "")):
+            groups = [group(workload, 1, cells + baselines)]
+            text = self.shown(groups=groups, jobs=job(preset=preset),
+                              allocators=ALLOCATORS[:3] + kinds)
+            self.assertIn("▲", self.row(text, "jemalloc"))
+            for c in baselines:
+                self.assertNotIn("▲", self.row(text, f"harness: {c['subject']}"))
+            # Where the server does not say what is a baseline, anything may be one.
+            for allocators in (None, [], [{"name": c["subject"]} for c in cells + baselines]):
+                text = self.shown(groups=groups, jobs=job(preset=preset), allocators=allocators)
+                self.assertNotIn("▲", text)
+                self.assertIn("bump", text)
 
     def test_odd_results_do_not_break_it(self):
         hostile = cell("evil\x1b[2J\nname", {"pairs_per_s": {"value": "x", "unit": 3}}, ok=None)

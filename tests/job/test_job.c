@@ -185,6 +185,8 @@ static struct job_plan *expand(const char *json, struct job_spec **ret_spec)
     struct err e = {0};
     if (try_job(json, ret_spec, &plan, &e) < 0)
         fail_msg("%s: %s %s", json, e.field, e.message);
+    if (!plan)
+        abort(); /* the analyzer does not know that fail_msg never returns */
     return plan;
 }
 
