@@ -107,7 +107,7 @@ static void runner_end(struct launch *l, unsigned i)
     };
     memcpy(r->done.sha256, r->identity.sha256, sizeof r->done.sha256);
     (void)text_copy(r->done.library_path, sizeof r->done.library_path, r->library_path);
-    if (!watch_finished(&l->watch, i)) {
+    if (l->watch.is_gone[i] || !watch_finished(&l->watch, i)) {
         l->watch.is_gone[i] = true;
         ringmem_drop(&l->ring, i);
     }

@@ -54,9 +54,12 @@ static bool watch_runner(struct watch *w, struct ring_page *page, unsigned i, ui
     if (!is_leaving && !is_done_true(w, i, done))
         return false;
     w->state[i] = state;
+    w->is_gone[i] = is_leaving;
+    /* Between two looks it may have come further than the last one saw. Relaxed: ordered by the
+     * acquire of its done word. */
     if (is_leaving)
-        w->is_gone[i] = true;
-    else
+        done = atomic_load_explicit(&page->done_before_drop, memory_order_relaxed);
+    if (!is_leaving || is_done_true(w, i, done))
         w->done[i] = done;
     if (state >= RUNNER_FINISHED && w->leaving_since_ns[i] == 0)
         w->leaving_since_ns[i] = now_ns;

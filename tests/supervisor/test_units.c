@@ -174,6 +174,31 @@ static void test_watch_gone(void **state)
     test_free(x);
 }
 
+/* How far a runner that left came is its own word, believed only where it can be true. */
+static void test_watch_how_far(void **state)
+{
+    (void)state;
+    static const struct {
+        uint32_t seen, told, believed;
+    } rows[] = {
+        {0, 0, 0}, {0, 3, 3}, {3, 6, 6},  {6, 3, 6},  {3, 9, 9},
+        {3, 4, 3}, {3, 0, 3}, {0, 10, 0}, {3, 12, 3}, {3, RING_DROPPED, 3},
+    };
+    struct words *x = test_malloc(sizeof *x);
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        words_init(x);
+        x->w.done[2] = rows[i].seen;
+        atomic_store(&x->pages[2].done_before_drop, rows[i].told);
+        atomic_store(&x->pages[2].state, RUNNER_FAILED);
+        atomic_store(&x->pages[2].done, RING_DROPPED);
+        assert_int_equal(watch_look(&x->w, x->at, 6), 0);
+        assert_true(x->w.is_gone[2]);
+        if (x->w.done[2] != rows[i].believed)
+            fail_msg("row %zu: %u", i, x->w.done[2]);
+    }
+    test_free(x);
+}
+
 static void test_watch_lies(void **state)
 {
     (void)state;
@@ -487,10 +512,10 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_command_lines), cmocka_unit_test(test_pad),
         cmocka_unit_test(test_watch_order),   cmocka_unit_test(test_watch_gone),
-        cmocka_unit_test(test_watch_lies),    cmocka_unit_test(test_thp_text),
-        cmocka_unit_test(test_thp_knob),      cmocka_unit_test(test_knobs_left),
-        cmocka_unit_test(test_reserve),       cmocka_unit_test(test_state),
-        cmocka_unit_test(test_state_lock),
+        cmocka_unit_test(test_watch_how_far), cmocka_unit_test(test_watch_lies),
+        cmocka_unit_test(test_thp_text),      cmocka_unit_test(test_thp_knob),
+        cmocka_unit_test(test_knobs_left),    cmocka_unit_test(test_reserve),
+        cmocka_unit_test(test_state),         cmocka_unit_test(test_state_lock),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

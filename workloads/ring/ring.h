@@ -139,6 +139,8 @@ struct ring_page {
     uint32_t slices_count;
     uint32_t metrics_count;
     uint32_t vector_count;
+    /* With RUNNER_FAILED: how far it came. Relaxed; ordered by the drop in `done`. */
+    _Atomic uint32_t done_before_drop;
     uint64_t device, inode; /* of the map that holds every resolved symbol: the identity proof */
     char version[64];       /* by the allocator's own version call, "" if it has none */
     char message[256];      /* with failure: one line */

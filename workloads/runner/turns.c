@@ -51,6 +51,9 @@ static void turns_done(struct runner *r, uint32_t turn)
 
 void turns_drop(struct runner *r)
 {
+    /* Relaxed: the store after them publishes both. */
+    const uint32_t done = atomic_load_explicit(&r->page->done, memory_order_relaxed);
+    atomic_store_explicit(&r->page->done_before_drop, done, memory_order_relaxed);
     atomic_store_explicit(&r->page->done, RING_DROPPED, memory_order_seq_cst);
     futex_wake(&r->page->done, FUTEX_ALL);
 }
