@@ -158,7 +158,9 @@ void collect_result(const struct collected *from, const struct wire_runner_done 
                  "the mapped library is not the file that was hashed");
         return;
     }
-    result_metrics(page, ret);
+    /* Slices show how far it came; figures of a trial that was not completed are none. */
+    if (ret->outcome == OUTCOME_OK)
+        result_metrics(page, ret);
     ret->slices = calloc(from->slices_count + 1, sizeof *ret->slices);
     if (ret->slices) {
         memcpy(ret->slices, page->slices, from->slices_count * sizeof *ret->slices);

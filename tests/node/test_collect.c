@@ -236,6 +236,24 @@ static void test_forged_figures_are_void(void **state)
     free(page);
 }
 
+/* Else a runner that fails, by its own word, would have figures in the table all the same. */
+static void test_figures_of_unfinished_trials_are_none(void **state)
+{
+    (void)state;
+    struct ring_page *page = calloc(1, ring_page_size(ROTATIONS));
+    page->metrics_count = UINT32_MAX;
+    struct collected c = {.page = page, .slices_count = ROTATIONS};
+    for (uint32_t outcome = 0; outcome < OUTCOME_COUNT_; outcome++) {
+        struct wire_runner_done done = {.outcome = outcome};
+        struct exec_runner_result result = {0};
+        collect_result(&c, &done, 10, 0, false, &result);
+        assert_int_equal(result.metrics_count, outcome == OUTCOME_OK ? RING_METRICS_MAX : 0);
+        assert_int_equal(result.slices_count, ROTATIONS);
+        result_done(&result);
+    }
+    free(page);
+}
+
 static void test_hostile_outcome_numbers(void **state)
 {
     (void)state;
@@ -281,6 +299,7 @@ int main(void)
         cmocka_unit_test(test_metrics_out_of_bounds_are_dropped),
         cmocka_unit_test(test_identity_must_be_the_hashed_file),
         cmocka_unit_test(test_forged_figures_are_void),
+        cmocka_unit_test(test_figures_of_unfinished_trials_are_none),
         cmocka_unit_test(test_hostile_outcome_numbers),
         cmocka_unit_test(test_text_is_one_printable_line),
     };
