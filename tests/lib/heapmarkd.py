@@ -34,10 +34,12 @@ class Reply:
 class Heapmarkd:
     """One daemon process and its state directory, which outlives the process."""
 
-    def __init__(self, settings=(), directory=None, user=None):
+    def __init__(self, settings=(), directory=None, user=None, prefix=()):
+        """`prefix`: a command that ends by executing what follows it, as setpriv(1) does."""
         self.directory = directory or tempfile.mkdtemp(prefix="heapmark-test-")
         self.settings = list(settings)
         self.user = user
+        self.prefix = list(prefix)
         self.process = None
         self.port = None
         self.log_path = os.path.join(self.directory, "log")
@@ -52,7 +54,8 @@ class Heapmarkd:
             f"supervisor.directory={os.path.join(self.directory, 'supervisor')}",
             "store.low_water=16MiB",
         ] + self.settings
-        command = [os.path.join(BUILD, "bin", "heapmarkd"), "--port-file", self.port_file]
+        command = self.prefix + [os.path.join(BUILD, "bin", "heapmarkd")]
+        command += ["--port-file", self.port_file]
         for s in sets:
             command += ["--set", s]
         return command
@@ -171,7 +174,10 @@ class Heapmarkd:
         """The job once it is in a final state."""
         end = time.monotonic() + seconds
         while True:
-            found = self.get(f"/api/v1/jobs/{job}?wait=10").json
+            reply = self.get(f"/api/v1/jobs/{job}?wait=10")
+            if reply.status != 200:
+                raise RuntimeError(f"job {job}: {reply.status} {reply.body!r}\n{self.log()}")
+            found = reply.json
             if found["state"] in ("succeeded", "failed", "cancelled", "lost"):
                 return found
             if time.monotonic() > end:
