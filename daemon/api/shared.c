@@ -23,17 +23,16 @@ static void link_next(const struct http_request *rq, int64_t next, struct http_t
     const char *query = strchr(rq->target, '?');
     http_text_puts(out, "<");
     http_text_add(out, rq->target, query ? (size_t)(query - rq->target) : strlen(rq->target));
+    const char *at = query ? query : ""; /* on the '?' or '&' before each parameter */
     char separator = '?';
-    while (query && *++query) {
-        size_t size = strcspn(query, "&");
-        if (size > 0 && strncmp(query, "cursor=", 7) != 0) {
+    while (*at && *++at) {
+        size_t size = strcspn(at, "&");
+        if (size > 0 && strncmp(at, "cursor=", 7) != 0) {
             http_text_add(out, &separator, 1);
-            http_text_add(out, query, size);
+            http_text_add(out, at, size);
             separator = '&';
         }
-        query += size;
-        if (!*query)
-            break;
+        at += size;
     }
     http_text_printf(out, "%ccursor=%lld>; rel=\"next\"", separator, (long long)next);
 }

@@ -66,7 +66,7 @@ struct bare *bare_open(struct report *r, const char *path)
 {
     struct bare *b = calloc(1, sizeof *b);
     if (!b)
-        report_fail(r, "out of memory");
+        abort();
     b->r = r;
     bare_check(b, sqlite3_open_v2(path, &b->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL));
     bare_check(b, sqlite3_exec(b->db, bare_pragmas, NULL, NULL, NULL));

@@ -54,6 +54,8 @@ void fixture_close(struct fixture *f)
 int fixture_setup(void **state)
 {
     struct fixture *f = calloc(1, sizeof *f);
+    if (!f)
+        return -1;
     fixture_directory(f);
     fixture_open(f);
     *state = f;
@@ -145,7 +147,7 @@ static void fixture_runner(unsigned n, unsigned i, struct ring_slice *slices, do
                                      .metrics_count = 4};
     memset(r->sha256, i < 2 ? 'a' : 'b', 64);
     (void)text_copy(r->version, sizeof r->version, i < 2 ? "2.36" : "5.3.0");
-    snprintf(r->library_path, sizeof r->library_path, "/usr/lib/lib%u.so", i < 2 ? 0 : 1);
+    snprintf(r->library_path, sizeof r->library_path, "/usr/lib/lib%u.so", i < 2 ? 0u : 1u);
     for (unsigned k = 0; k < FIXTURE_SLICES; k++)
         slices[k] = (struct ring_slice){.start_ns = 1000000 * (n + 1) + 1000 * k + 10 * i,
                                         .end_ns = 1000000 * (n + 1) + 1000 * k + 900,
