@@ -148,6 +148,7 @@ static void write_cell(struct writer *w, const struct cell_table *t, const struc
     w_u64(w, "ok", c->trials_ok);
     w_u64(w, "failed", c->trials_failed);
     w_u64(w, "discarded", c->trials_discarded);
+    w_u64(w, "crowded", c->trials_crowded);
     w_end(w, '}');
     w_str(w, "last_failure", c->last_failure);
     w_open(w, "summaries", '{');

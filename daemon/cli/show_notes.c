@@ -51,15 +51,11 @@ static void note_isolation(const struct show *s)
 {
     const char *level = "", *bits = "";
     char list[256] = "";
-    size_t i, without = 0, count = json_array_size(s->trials);
+    size_t i, count = json_array_size(s->trials);
     const json_t *trial, *bit;
     if (count == 0)
         return;
-    json_array_foreach(s->trials, i, trial)
-    {
-        level = member_text(trial, "isolation_level");
-        without += !json_is_true(json_object_get(trial, "housekeeping"));
-    }
+    json_array_foreach(s->trials, i, trial) level = member_text(trial, "isolation_level");
     trial = json_array_get(s->trials, count - 1);
     json_array_foreach(json_object_get(trial, "isolation"), i, bit)
     {
@@ -72,9 +68,26 @@ static void note_isolation(const struct show *s)
              list[0] ? ")" : "");
     term_clean(clean, sizeof clean, line);
     printf("%s\n", clean);
-    if (without)
-        printf("No CPU was left for the daemon beside the trials' threads: it may have disturbed "
-               "them.\n");
+}
+
+static void note_housekeeping(const struct show *s)
+{
+    json_int_t crowded = 0;
+    size_t i, k;
+    const json_t *group, *cell;
+    json_array_foreach(s->groups, i, group)
+    {
+        json_array_foreach(json_object_get(group, "cells"), k, cell)
+        {
+            const json_t *trials = json_object_get(cell, "trials");
+            crowded += json_integer_value(json_object_get(trials, "crowded"));
+        }
+    }
+    if (crowded > 0)
+        printf("In %" JSON_INTEGER_FORMAT
+               " trials no CPU was left for the daemon beside the threads: "
+               "it may have disturbed them.\n",
+               crowded);
 }
 
 static void note_discards(const struct show *s)
@@ -144,6 +157,7 @@ void show_notes(struct show *s)
     note_marks(s);
     note_noise(s);
     note_isolation(s);
+    note_housekeeping(s);
     note_discards(s);
     note_failures(s);
     note_unavailable(s);

@@ -91,7 +91,8 @@ static int cell_from_row(struct stmt *st, struct store_cell *ret, struct err *e)
                                .trials_ok = stmt_col_u32(st, 10),
                                .trials_failed = stmt_col_u32(st, 11),
                                .trials_discarded = stmt_col_u32(st, 12),
-                               .last_failure = stmt_col_text(st, 13)};
+                               .last_failure = stmt_col_text(st, 13),
+                               .trials_crowded = stmt_col_u32(st, 14)};
     int r = stmt_row_check(st, e);
     if (r == 0 && (pages < 0 || role < 0))
         r = err_set(e, ERR_IO, NULL, "cell %u has unknown names in the database", ret->idx);
@@ -104,7 +105,9 @@ int store_view_cells(struct store_view *v, int64_t job_id,
 {
     cleanup_(stmt_end) struct stmt st = stmt_begin(
         &v->db, "SELECT id, idx, group_idx, threads, pages, workload, params_key, allocator,"
-                " options_key, role, trials_ok, trials_failed, trials_discarded, last_failure"
+                " options_key, role, trials_ok, trials_failed, trials_discarded, last_failure,"
+                " (SELECT count(*) FROM trial t JOIN attempt a ON a.id = t.attempt_id"
+                " WHERE t.cell_id = cell.id AND a.state = 'accepted' AND NOT a.housekeeping)"
                 " FROM cell WHERE job_id = ? ORDER BY idx");
     stmt_int(&st, job_id);
     int r;

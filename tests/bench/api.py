@@ -5,12 +5,9 @@ size, 64 connections kept alive, in alternating runs (ABBA); a stored job's GET 
 Both servers and the load generator share the machine's CPUs, so only the ratio means something."""
 
 import argparse
-import json
 import os
-import platform
 import re
 import shutil
-import statistics
 import subprocess
 import sys
 
@@ -20,14 +17,10 @@ BUILD = os.environ.setdefault("HEAPMARK_BUILD_DIR", os.path.join(SOURCE, "build/
 os.environ["HEAPMARK_SOURCE_DIR"] = SOURCE
 sys.path.insert(0, os.path.join(SOURCE, "tests/api"))
 from harness import Server  # noqa: E402
+from report import Report, fail  # noqa: E402
 
 CONNECTIONS = 64
 TARGET = 0.8
-
-
-def fail(text):
-    print(f"api: could not measure: {text}", file=sys.stderr)
-    sys.exit(1)
 
 
 def load(url, seconds):
@@ -36,16 +29,8 @@ def load(url, seconds):
                          capture_output=True, text=True)
     rate = re.search(r"Requests/sec:\s*([\d.]+)", run.stdout)
     if run.returncode or not rate or "Non-2xx" in run.stdout or "Socket errors" in run.stdout:
-        fail(f"wrk {url}: {run.stdout}{run.stderr}")
+        fail("api", f"wrk {url}: {run.stdout}{run.stderr}")
     return float(rate.group(1))
-
-
-def cpu_name():
-    with open("/proc/cpuinfo") as f:
-        for line in f:
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    return platform.machine()
 
 
 def measure(urls, rounds, seconds):
@@ -66,7 +51,7 @@ def main():
     parser.add_argument("--seconds", type=int, default=2)
     args = parser.parse_args()
     if not shutil.which("wrk"):
-        fail("wrk is not installed (Debian package wrk)")
+        fail("api", "wrk is not installed (Debian package wrk)")
     server = Server()
     bare = None
     try:
@@ -88,37 +73,20 @@ def main():
         status = server.stop()
         server.remove()
     if status != 0:
-        fail(f"the server ended with {status}")
+        fail("api", f"the server ended with {status}")
     ratios = [a / b for a, b in zip(rates["/version"], rates["bare libmicrohttpd"])]
-    report(rates, ratios, size, args)
+    print_report(rates, ratios, size, args)
 
 
-def row(what, unit, values):
-    return {"what": what, "unit": unit, "median": statistics.median(values), "low": min(values),
-            "high": max(values), "spread": f"min-max of {len(values)} runs"}
-
-
-def report(rates, ratios, size, args):
-    machine = f"{cpu_name()}, {os.cpu_count()} CPUs, Linux {platform.release()}"
-    rows = [row(name, "requests/s", values) for name, values in rates.items()]
-    rows.append(row("/version / bare", "ratio", ratios))
-    value = statistics.median(ratios)
-    target = {"what": "/version against bare libmicrohttpd", "value": round(value, 3), "op": ">=",
-              "bound": TARGET, "met": value >= TARGET}
-    if args.json:
-        print(json.dumps({"bench": "api", "machine": machine, "values": rows,
-                          "targets": [target]}, indent=2))
-        return
-    print(f"api: {CONNECTIONS} connections kept alive, bodies of {size} bytes, alternating runs "
-          f"of {args.seconds} s")
-    print(f"machine: {machine}")
-    print(f"{'':24} {'unit':>12} {'median':>12} {'low':>12} {'high':>12}  spread")
-    for r in rows:
-        digits = 3 if r["unit"] == "ratio" else 0
-        print(f"{r['what']:24} {r['unit']:>12} {r['median']:12.{digits}f} {r['low']:12.{digits}f} "
-              f"{r['high']:12.{digits}f}  {r['spread']}")
-    print(f"target: {target['what']}: {target['value']:.3f} >= {TARGET}: "
-          f"{'met' if target['met'] else 'missed'}")
+def print_report(rates, ratios, size, args):
+    report = Report("api", args.json)
+    report.say(f"{CONNECTIONS} connections kept alive, bodies of {size} bytes, alternating runs of "
+               f"{args.seconds} s")
+    for name, values in rates.items():
+        report.value(name, "requests/s", values)
+    ratio = report.value("/version / bare", "ratio", ratios)
+    report.target("/version against bare libmicrohttpd", ratio, ">=", TARGET)
+    report.end()
 
 
 if __name__ == "__main__":

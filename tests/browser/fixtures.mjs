@@ -86,7 +86,7 @@ function summary(metric, value, spread, refValue, rnd, baseline, nullShare = nul
 
 let cellIndex = 0;
 
-function cellOf(group, subject, role, summaries, trials = { ok: 10, failed: 0, discarded: 0 }) {
+function cellOf(group, subject, role, summaries, trials = { ok: 10, failed: 0, discarded: 0, crowded: 0 }) {
   return {
     index: cellIndex++,
     group: group.group,
@@ -169,7 +169,7 @@ function chaseGroup(n, rnd) {
     group.cells.push({ ...cell, pages });
   }
   group.cells.push({
-    ...cellOf(group, 'null', 'subject', {}, { ok: 0, failed: 3, discarded: 0 }),
+    ...cellOf(group, 'null', 'subject', {}, { ok: 0, failed: 3, discarded: 0, crowded: 0 }),
     pages: 'hugetlb-1g',
     last_failure:
       'pages_unavailable: no free 1 GiB pages; echo 1 > /sys/kernel/mm/hugepages/hugepages-1048576kB/nr_hugepages',
@@ -227,7 +227,7 @@ export function makeGroups() {
     ),
   );
   const hurt = out[4].cells[6];
-  hurt.trials = { ok: 8, failed: 2, discarded: 0 };
+  hurt.trials = { ok: 8, failed: 2, discarded: 0, crowded: 0 };
   hurt.last_failure = 'crashed: SIGSEGV after 61 of 100 turns';
   return out;
 }

@@ -149,7 +149,7 @@ def summary(value, spread=0.02, unit="pairs/s", direction="higher", ratio=None, 
 def cell(subject, summaries, role="subject", pages="4k", ok=10, failed=0, failure="", **extra):
     body = {"index": 0, "subject": subject, "allocator": subject.split("+")[0], "options": [],
             "role": role, "pages": pages, "summaries": summaries,
-            "trials": {"ok": ok, "failed": failed, "discarded": 0}, "last_failure": failure}
+            "trials": {"ok": ok, "failed": failed, "discarded": 0, "crowded": ok}, "last_failure": failure}
     body.update(extra)
     return body
 

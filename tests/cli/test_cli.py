@@ -502,7 +502,7 @@ class Tables(unittest.TestCase):
         self.assertIn("†", null)
         self.assertNotIn("▲", null)
         for note in ("A/A noise (the reference against itself): ±0.4% to ±1.0% (chase)",
-                     "Isolation reached: partial (uid, cgroup)", "No CPU was left",
+                     "Isolation reached: partial (uid, cgroup)", "no CPU was left for the daemon",
                      "jemalloc table-warm T=2 4k: crashed: signal 11 after 40 of 410 turns",
                      "not measured: mimalloc is not installed", "▲ best", "† harness-bound"):
             self.assertIn(note, text)
