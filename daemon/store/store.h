@@ -219,7 +219,7 @@ struct store_cell {
     const char *workload, *params_key, *allocator, *options_key;
     enum exec_role role;
     uint32_t trials_ok, trials_failed, trials_discarded;
-    uint32_t trials_crowded; /* ran with no CPU left for the daemon */
+    uint32_t trials_crowded;  /* ran with no CPU left for the daemon */
     const char *last_failure; /* "crashed: signal 11 after 40 of 410 turns: …", "" */
 };
 int store_view_cells(struct store_view *v, int64_t job_id,

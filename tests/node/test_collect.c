@@ -240,7 +240,7 @@ static void test_forged_figures_are_void(void **state)
 static void test_figures_of_unfinished_trials_are_none(void **state)
 {
     (void)state;
-    struct ring_page *page = calloc(1, ring_page_size(ROTATIONS));
+    struct ring_page *page = page_new();
     page->metrics_count = UINT32_MAX;
     struct collected c = {.page = page, .slices_count = ROTATIONS};
     for (uint32_t outcome = 0; outcome < OUTCOME_COUNT_; outcome++) {

@@ -39,8 +39,6 @@
 
 extern void *__libc_malloc(size_t size);
 extern void __libc_free(void *block);
-void *malloc(size_t size);
-void free(void *block);
 
 static _Atomic unsigned long calls;
 
