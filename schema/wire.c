@@ -20,14 +20,13 @@ const char *isolation_bit_name(unsigned bit_index)
 
 const char *isolation_level(uint32_t bits)
 {
-    const uint32_t cgroups = ISOLATION_CGROUP_MEMORY | ISOLATION_CGROUP_CPUSET |
-                             ISOLATION_CGROUP_PIDS | ISOLATION_CGROUP_KILL;
-    const uint32_t process = ISOLATION_UID | ISOLATION_NO_NEW_PRIVS | ISOLATION_RLIMITS |
-                             ISOLATION_CLOSED_FDS | ISOLATION_EMPTY_NETWORK;
-    const uint32_t full = cgroups | process | ISOLATION_PINNED;
-    if ((bits & full) == full)
+    const uint32_t all = (1u << ISOLATION_BIT_COUNT_) - 1;
+    const uint32_t optional = ISOLATION_CGROUP_HUGETLB; /* not every kernel has it */
+    const uint32_t some = ISOLATION_UID | ISOLATION_CGROUP_MEMORY | ISOLATION_CGROUP_CPUSET |
+                          ISOLATION_CGROUP_PIDS | ISOLATION_CGROUP_KILL;
+    if ((bits | optional) == all)
         return "full";
-    return bits & (cgroups | ISOLATION_UID) ? "partial" : "none";
+    return bits & some ? "partial" : "none";
 }
 
 const char *wire_outcome_name(enum wire_outcome outcome)

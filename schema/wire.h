@@ -49,8 +49,8 @@ enum isolation_bit {
     ISOLATION_BIT_COUNT_ = 14
 };
 const char *isolation_bit_name(unsigned bit_index); /* "uid", "no_new_privs", … */
-/* "full" when every bit up to EMPTY_NETWORK, the cgroups and PINNED hold; "none" when neither uid
- * nor any cgroup; else "partial". */
+/* "full" when every bit holds (hugetlb accounting apart, which not every kernel has); "none" when
+ * neither uid nor any cgroup; else "partial". */
 const char *isolation_level(uint32_t bits);
 
 struct wire_subject {

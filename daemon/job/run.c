@@ -93,11 +93,18 @@ static int step_known(void *ctx, const struct store_step *known)
     return 0;
 }
 
+/* As run->hopeless was before a restart: told from what is stored of the cell's last failure. */
+static bool reason_is_hopeless(const char *reason)
+{
+    return strstr(reason, "unavailable") || strstr(reason, "pages_unsupported");
+}
+
 static int cell_known(void *ctx, const struct store_cell *cell)
 {
     struct run *run = ctx;
     if (cell->idx < run->plan->cells_count) {
         run->oks[cell->idx] = cell->trials_ok;
+        run->hopeless[cell->idx] = cell->trials_ok == 0 && reason_is_hopeless(cell->last_failure);
         snprintf(run->reasons[cell->idx], sizeof run->reasons[0], "%s", cell->last_failure);
     }
     return 0;
@@ -221,6 +228,18 @@ static int step_store(struct run *run, int64_t attempt_id, const struct exec_req
     }
 }
 
+/* Said durably or not at all: an attempt left running would block its step, so wait for room. */
+static void attempt_abandon(struct run *run, int64_t attempt_id, bool lost, const struct err *why)
+{
+    struct err e = {0};
+    while (store_attempt_abandon(run->config->store, attempt_id, lost, why, &e) < 0) {
+        log_error("job %s: cannot store a lost attempt: %s", run->job->uuid, e.message);
+        if (e.code != ERR_NO_SPACE || scheduler_should_end(run->config->scheduler))
+            return; /* the next start finds it running and calls it lost */
+        nanosleep(&(struct timespec){.tv_sec = 2}, NULL);
+    }
+}
+
 enum step_end { STEP_DONE, STEP_AGAIN, STEP_UNFINISHED };
 
 /* The subject is what made this step differ from others, so it is the one not tried again; the
@@ -243,9 +262,7 @@ static enum step_end step_broken(struct run *run, struct step *s, const struct s
     bool ending = scheduler_should_end(run->config->scheduler);
     bool lost =
         ending || why->code == ERR_IO || why->code == ERR_LIMIT || why->code == ERR_CANCELLED;
-    struct err e = {0};
-    if (store_attempt_abandon(run->config->store, attempt_id, lost, why, &e) < 0)
-        log_error("job %s: cannot store a lost attempt: %s", run->job->uuid, e.message);
+    attempt_abandon(run, attempt_id, lost, why);
     log_warning("job %s: step %u.%u.%u: %s", run->job->uuid, s->group, s->repetition, s->position,
                 why->message);
     if (ending)
@@ -273,6 +290,15 @@ static enum step_end step_refused(struct run *run, const struct step *s,
     return scheduler_should_end(run->config->scheduler) ? STEP_UNFINISHED : STEP_AGAIN;
 }
 
+/* Why a cell has no result, should every attempt at it have been thrown away. */
+static void step_discarded(struct run *run, const struct store_ring_new *ring,
+                           const struct exec_result *result)
+{
+    for (uint32_t i = 0; i < ring->cells_count; i++)
+        snprintf(run->reasons[ring->cells[i]], sizeof run->reasons[0], "discarded as noisy: %s",
+                 result->discard_reason);
+}
+
 static enum step_end step_try(struct run *run, struct step *s, struct store_ring_new *ring,
                               struct exec_result *result, uint32_t *discards)
 {
@@ -295,6 +321,8 @@ static enum step_end step_try(struct run *run, struct step *s, struct store_ring
     if (r == 0 && !result->discard)
         step_count(run, ring, result);
     run->steps_discarded += result->discard;
+    if (result->discard)
+        step_discarded(run, ring, result);
     exec_result_done(result);
     if (r < 0) /* not stored: else it would count as running, and no other attempt could begin */
         return step_broken(run, s, ring, attempt_id, &e);
@@ -366,20 +394,34 @@ static enum step_end run_step(struct run *run, struct step *s, struct exec_resul
 
 /* ---- the whole job ---- */
 
-static void run_summarize(struct run *run)
+static int run_summarize(struct run *run, struct err *e)
 {
-    struct err e = {0};
-    if (summarize_job(run->config->store, run->job->id, run->config->host_key, run->spec, run->plan,
-                      &e) < 0)
-        log_error("job %s: cannot summarise: %s", run->job->uuid, e.message);
     run->summarized_ns = clock_monotonic_ns();
+    return summarize_job(run->config->store, run->job->id, run->config->host_key, run->spec,
+                         run->plan, e);
 }
 
-static int run_steps(struct run *run)
+/* Results without their summary are no results: wait for room, fail for anything else. */
+static int run_conclude(struct run *run, struct err *why)
+{
+    struct err e = {0};
+    while (run_summarize(run, &e) < 0) {
+        log_error("job %s: cannot summarise: %s", run->job->uuid, e.message);
+        if (e.code != ERR_NO_SPACE)
+            return err_set(why, e.code, e.field, "its results cannot be summarised: %.400s",
+                           e.message);
+        if (scheduler_should_end(run->config->scheduler))
+            return -EINTR;
+        nanosleep(&(struct timespec){.tv_sec = 2}, NULL);
+    }
+    return 0;
+}
+
+static int run_steps(struct run *run, struct err *why)
 {
     cleanup_(free_p) struct exec_result *result = calloc(1, sizeof *result);
     if (!result)
-        return -ENOMEM;
+        return err_set(why, ERR_INTERNAL, NULL, "out of memory");
     for (uint32_t i = 0; i < run->plan->steps; i++) {
         if (run->steps[i].done) {
             run->steps_done++;
@@ -389,8 +431,10 @@ static int run_steps(struct run *run)
             return -EINTR;
         bool repetition_ends =
             i + 1 == run->plan->steps || run->steps[i + 1].repetition != run->steps[i].repetition;
-        if (repetition_ends && clock_monotonic_ns() - run->summarized_ns > SUMMARY_EVERY_NS)
-            run_summarize(run);
+        struct err e = {0};
+        if (repetition_ends && clock_monotonic_ns() - run->summarized_ns > SUMMARY_EVERY_NS &&
+            run_summarize(run, &e) < 0)
+            log_warning("job %s: figures so far not stored: %s", run->job->uuid, e.message);
     }
     return 0;
 }
@@ -470,12 +514,13 @@ int run_job(const struct run_config *config, const struct store_job *job, struct
     if (r == 0) {
         run.seconds_done = run.seconds_before;
         run.started_ns = run.summarized_ns = clock_monotonic_ns();
-        r = run_steps(&run);
-        run_summarize(&run);
+        r = run_steps(&run, why);
+        if (r == 0)
+            r = run_conclude(&run, why);
+        else
+            (void)run_summarize(&run, NULL); /* what there is, for who looks meanwhile */
         if (r == 0)
             r = run_verdict(&run, why);
-        else if (r != -EINTR)
-            r = err_set(why, ERR_INTERNAL, NULL, "out of memory");
     }
     free(run.steps);
     free(run.failures);

@@ -130,47 +130,108 @@ static struct stats_cell_ring ring_word(const struct context *c, const struct jo
     return word;
 }
 
-/* The control's own row has no ratio to itself; its A/A pairs are its noise. */
+/* The A/A repeat is the noise of its ring, never a result of the reference. */
 static bool row_counts(const struct store_value *row, uint32_t cell_idx)
 {
     return row->cell_idx == cell_idx && row->role != ROLE_CONTROL;
 }
 
-static int cell_summary(struct context *c, uint32_t group_idx, uint32_t cell_idx,
-                        enum metric_id metric, const struct slab *s)
+static double median_of(const struct stats_cell_ring *words, uint32_t count, double *scratch,
+                        double (*pick)(const struct stats_cell_ring *word))
+{
+    double median;
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < count; i++)
+        if (isfinite(pick(&words[i])))
+            scratch[n++] = pick(&words[i]);
+    return n > 0 && stats_median(scratch, n, &median) == 0 ? median : NAN;
+}
+
+static double pick_value(const struct stats_cell_ring *word)
+{
+    return word->value;
+}
+
+static double pick_control(const struct stats_cell_ring *word)
+{
+    return word->log_control;
+}
+
+/* The reference stands in every ring of a repetition. Those rings share tape and minute, so they
+ * are one observation, not several: its median. words[i] is of repetition repetitions[i],
+ * ascending. Returns how many are left. */
+static uint32_t words_collapse(struct stats_cell_ring *words, const uint32_t *repetitions,
+                               uint32_t count, double *scratch)
+{
+    uint32_t kept = 0;
+    for (uint32_t i = 0, n; i < count; i += n) {
+        for (n = 1; i + n < count && repetitions[i + n] == repetitions[i];)
+            n++;
+        words[kept++] = (struct stats_cell_ring){
+            .value = median_of(&words[i], n, scratch, pick_value),
+            .log_ratio = NAN,
+            .log_control = median_of(&words[i], n, scratch, pick_control),
+        };
+    }
+    return kept;
+}
+
+/* Every ring's word on a cell into words[s->count]; the control's, one per repetition. Returns
+ * how many, or -ENOMEM. */
+static int cell_words(const struct context *c, uint32_t group_idx, uint32_t cell_idx,
+                      const struct slab *s, struct stats_cell_ring *words)
 {
     const struct job_group *group = &c->plan->groups[group_idx];
-    struct stats_cell_ring *words = calloc(s->count + 1, sizeof *words);
-    struct stats_cell cell;
+    cleanup_(free_p) uint32_t *repetitions = calloc(s->count + 1, sizeof *repetitions);
+    cleanup_(free_p) double *scratch = calloc(s->count + 1, sizeof *scratch);
     uint32_t count = 0;
-    if (!words)
+    if (!repetitions || !scratch)
         return -ENOMEM;
-    bool control = cell_idx == group->cells_first;
     for (uint32_t i = 0; i < s->count; i++) {
         if (!row_counts(&s->rows[i], cell_idx))
             continue;
-        words[count] = ring_word(c, group, group_idx, s, &s->rows[i]);
-        if (control)
-            words[count].log_ratio = NAN;
-        count++;
+        repetitions[count] = s->rows[i].repetition;
+        words[count++] = ring_word(c, group, group_idx, s, &s->rows[i]);
     }
-    int r = count ? stats_cell(words, count, SUMMARY_CONFIDENCE, &cell) : 1;
-    free(words);
-    if (r != 0)
-        return r < 0 ? r : 0;
-    const struct stats_estimate *a = &cell.absolute, *q = &cell.ratio, *n = &cell.control;
+    if (cell_idx == group->cells_first)
+        count = words_collapse(words, repetitions, count, scratch);
+    return (int)count;
+}
+
+/* How far a ratio of the reference to itself strays from 1, bias included. */
+static double noise_of(const struct stats_estimate *control)
+{
+    return control->count ? fmax(fabs(log(control->low)), fabs(log(control->high))) : NAN;
+}
+
+static int cell_summary(struct context *c, uint32_t group_idx, uint32_t cell_idx,
+                        enum metric_id metric, const struct slab *s)
+{
+    cleanup_(free_p) struct stats_cell_ring *words = calloc(s->count + 1, sizeof *words);
+    struct stats_cell cell;
+    if (!words)
+        return -ENOMEM;
+    bool control = cell_idx == c->plan->groups[group_idx].cells_first;
+    int count = cell_words(c, group_idx, cell_idx, s, words);
+    if (count <= 0)
+        return count;
+    int r = stats_cell(words, (uint32_t)count, SUMMARY_CONFIDENCE, &cell);
+    if (r < 0)
+        return r;
+    const struct stats_estimate *a = &cell.absolute, *q = &cell.ratio;
+    bool paired = !control && q->count > 0;
     c->rows[c->rows_count++] = (struct store_summary){
         .cell_idx = cell_idx,
         .metric = metric,
-        .count = a->count,
+        .count = paired && q->count < a->count ? q->count : a->count,
         .value = a->value,
         .low = a->low,
         .high = a->high,
-        .confidence = a->confidence,
+        .confidence = paired ? fmin(a->confidence, q->confidence) : a->confidence,
         .ratio = control ? 1.0 : q->value,
         .ratio_low = control ? 1.0 : q->low,
         .ratio_high = control ? 1.0 : q->high,
-        .noise = n->count ? (log(n->high) - log(n->low)) / 2 : NAN,
+        .noise = noise_of(&cell.control),
         .null_share = NAN,
         .protocol_key = c->protocol_keys[group_idx],
     };
@@ -185,7 +246,9 @@ static struct store_summary *row_find(struct context *c, uint32_t cell_idx, enum
     return NULL;
 }
 
-/* What the harness itself takes of a pair: the null allocator's time / the subject's. */
+/* What the harness itself takes of a pair: the null allocator's time / the subject's, each against
+ * the reference of its own ring, so drift between rings cancels. An upper bound: harness and
+ * allocator overlap in the processor. */
 static void group_null_share(struct context *c, const struct job_group *group)
 {
     static const enum metric_id marked[] = {METRIC_PAIRS_PER_S, METRIC_NS_PER_PAIR};
@@ -195,14 +258,16 @@ static void group_null_share(struct context *c, const struct job_group *group)
         if (c->spec->subjects[cell->subject].flags & RING_SUBJECT_NULL)
             null_row = row_find(c, group->cells_first + i, METRIC_PAIRS_PER_S);
     }
-    if (!null_row || !(null_row->value > 0))
+    if (!null_row || !(null_row->ratio > 0))
         return;
-    double null_rate = null_row->value;
+    double null_rate = null_row->ratio;
     for (uint32_t i = 0; i < group->cells_count; i++) {
         const struct store_summary *rate = row_find(c, group->cells_first + i, METRIC_PAIRS_PER_S);
         if (!rate)
             continue;
-        double share = rate->value / null_rate;
+        double share = rate->ratio / null_rate;
+        if (!isfinite(share))
+            continue;
         for (size_t m = 0; m < sizeof marked / sizeof marked[0]; m++) {
             struct store_summary *row = row_find(c, group->cells_first + i, marked[m]);
             if (!row)
@@ -221,13 +286,15 @@ void summarize_protocol_key(const struct job_spec *spec, const struct job_group 
     job_options_key(reference, options);
     snprintf(text, sizeof text,
              "harness=%s workload=%s params=%s threads=%u pages=%s mode=%s rotations=%u "
-             "slice_ops=%llu warm_ops=%llu reference=%s options=%s placement=%s memory_limit=%llu",
+             "slice_ops=%llu warm_ops=%llu reference=%s options=%s placement=%s cpuset=%s "
+             "memory_limit=%llu",
              ring_build_id(), group->entry->workload->name, group->params_key, group->point.threads,
              page_mode_name(group->point.pages),
              job_group_in_rings(spec, group) ? "ring3" : "trial", job_group_rotations(spec, group),
              (unsigned long long)job_group_slice_ops(spec, group),
              (unsigned long long)job_group_warm_ops(spec, group), reference_sha256, options,
-             placement_name(spec->placement), (unsigned long long)spec->memory_limit_bytes);
+             placement_name(spec->placement), spec->cpuset,
+             (unsigned long long)spec->memory_limit_bytes);
     hash_sha256_hex(text, strlen(text), ret_key);
     ret_key[32] = '\0';
 }

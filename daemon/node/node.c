@@ -360,6 +360,12 @@ static void launch_collect(struct launch *x)
                      "its page could not be read");
     unsigned forgers = collect_forgers(result->turns, result->turns_count, c, result->runners_count,
                                        x->started_ns, x->finished_ns);
+    if (forgers & (forgers - 1)) { /* more than one: somebody lies, and it cannot be told who */
+        result->discard = true;
+        snprintf(result->discard_reason, sizeof result->discard_reason,
+                 "the stamps of runners contradict each other");
+        forgers = 0;
+    }
     for (uint32_t i = 0; i < result->runners_count; i++) {
         struct wire_runner_done *done = &x->done.runners[i];
         done->turns_done = own_turns_done(result, i, done->turns_done);
@@ -376,9 +382,12 @@ static void launch_quiet(const struct node *n, struct launch *x)
     struct exec_result *r = x->result;
     r->steal_ratio = quiet_steal_ratio(&x->quiet_before, &x->quiet_after, x->plan.count);
     r->psi_cpu_ratio = quiet_psi_ratio(&x->quiet_before, &x->quiet_after);
-    for (uint32_t i = 0; i < r->runners_count; i++)
-        for (uint32_t k = 0; k < r->runners[i].slices_count; k++)
+    for (uint32_t i = 0; i < r->runners_count; i++) /* who failed is not believed in this either */
+        for (uint32_t k = 0; r->runners[i].outcome == OUTCOME_OK && k < r->runners[i].slices_count;
+             k++)
             r->migrations += r->runners[i].slices[k].migrations;
+    if (r->discard)
+        return;
     if (n->config.steal_ratio_max > 0 && r->steal_ratio > n->config.steal_ratio_max) {
         r->discard = true;
         snprintf(r->discard_reason, sizeof r->discard_reason,

@@ -147,7 +147,7 @@ struct store_summary {
     uint32_t count; /* rings or trials behind it */
     double value, low, high, confidence;
     double ratio, ratio_low, ratio_high; /* to the control, paired; NaN: none */
-    double noise;      /* A/A: half width of the ln(control/control) interval; NaN: none */
+    double noise;      /* A/A: farthest end of the ln(control/control) interval from 0; NaN: none */
     double null_share; /* the harness's share of this value, 0..1; NaN: unknown */
     bool harness_bound;
     const char *protocol_key; /* of the cell's group; "" in rows read back by job */

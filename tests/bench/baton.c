@@ -3,6 +3,7 @@
  *
  * Everything goes through the real path: node code, supervisor, runners. An allocator is compared
  * with itself (A/A), so every spread printed is noise and every bias is error. */
+#include <limits.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -29,6 +30,22 @@ static struct report *report;
 static struct node *node;
 static const _Atomic bool never;
 
+/* The programs stand in bin/, beside the directory this one is in. */
+static void program_set(struct config *config, const char *key, const char *name)
+{
+    char self[PATH_MAX], setting[2 * PATH_MAX];
+    struct err e = {0};
+    ssize_t n = readlink("/proc/self/exe", self, sizeof self - 1);
+    if (n < 0)
+        report_fail(report, "no /proc/self/exe");
+    self[n] = '\0';
+    *strrchr(self, '/') = '\0';
+    *strrchr(self, '/') = '\0';
+    snprintf(setting, sizeof setting, "%s=%s/bin/%s", key, self, name);
+    if (config_set(config, setting, &e) < 0)
+        report_fail(report, "%s", e.message);
+}
+
 static void start_node(const struct topo *topo)
 {
     static struct config config;
@@ -38,9 +55,9 @@ static void start_node(const struct topo *topo)
     if (!mkdtemp(state))
         report_fail(report, "no temporary directory");
     config_init(&config);
-    char setting[300];
-    snprintf(setting, sizeof setting, "store.directory=%s", state);
-    if (config_set(&config, setting, &e) < 0 || config_resolve(&config, &e) < 0)
+    program_set(&config, "supervisor.path", "heapmark-supervisor");
+    program_set(&config, "supervisor.runner", "heapmark-runner");
+    if (config_resolve(&config, &e) < 0)
         report_fail(report, "%s", e.message);
     c.supervisor.supervisor_path = config.supervisor_path;
     c.supervisor.runner_path = config.runner_path;

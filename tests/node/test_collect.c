@@ -114,6 +114,18 @@ static void test_forger_is_named_and_its_neighbours_are_not(void **state)
         }
 }
 
+/* One overlapping slice: it or its neighbour. Nobody is framed alone, the ring is void. */
+static void test_single_overlap_cannot_be_attributed(void **state)
+{
+    (void)state;
+    struct ring ring;
+    ring_honest(&ring);
+    ring.runners[1].page->slices[3].start_ns -= 50;
+    unsigned mask = forgers(&ring);
+    assert_true(mask & (mask - 1));
+    ring_done(&ring);
+}
+
 static void test_dropped_runner_is_no_forger(void **state)
 {
     (void)state;
@@ -294,6 +306,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_honest_ring_is_believed),
         cmocka_unit_test(test_forger_is_named_and_its_neighbours_are_not),
+        cmocka_unit_test(test_single_overlap_cannot_be_attributed),
         cmocka_unit_test(test_dropped_runner_is_no_forger),
         cmocka_unit_test(test_copy_bounds_what_is_claimed),
         cmocka_unit_test(test_metrics_out_of_bounds_are_dropped),
