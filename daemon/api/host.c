@@ -133,9 +133,13 @@ static int host_get(void *ctx, struct http_request *rq, struct http_reply *reply
     if (!facts)
         return err_set(e, ERR_IO, NULL, "out of memory");
     host->facts(host->ctx, facts);
+    /* Of the facts shown, which may have changed since the start. */
+    char shape[1024], key[HOST_KEY_SIZE];
+    topo_fingerprint(host->topo, shape, sizeof shape);
+    bool known = host_key(facts, shape, key) >= 0;
     cleanup_writer struct writer w = {0};
     w_begin(&w, '{');
-    w_str(&w, "key", host->key);
+    w_str(&w, "key", known ? key : host->key);
     w_str(&w, "name", host->name);
     write_facts(&w, facts);
     int r = write_topology(&w, host->topo, e);

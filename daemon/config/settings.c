@@ -95,7 +95,8 @@ const struct config_setting config_settings[] = {
      .help = "Where to listen: ADDRESS:PORT, [ADDRESS6]:PORT or unix:/PATH. Port 0 takes any free "
              "one. Anything but loopback and Unix sockets needs a token to exist first."},
     {"server", "user", CONFIG_TEXT, AT(user), "", .reject = reject_user,
-     .help = "User to become once the supervisor runs and the sockets are open. Empty: stay."},
+     .help = "User to become for good once the supervisor runs, before any socket is opened. Empty: "
+             "stay."},
     {"server", "allowed_hosts", CONFIG_LIST, AT(allowed_hosts), "", .reject = reject_host,
      .help = "Host names a request may carry beside the addresses listened on; others get 421."},
     {"server", "public_read", CONFIG_BOOL, AT(public_read), "no",
@@ -143,7 +144,7 @@ const struct config_setting config_settings[] = {
      .help = "Whether jobs may reserve huge pages while they run."},
 
     {"scheduler", "attempts_max", CONFIG_COUNT, AT(attempts_max), "3", 1, 20,
-     .help = "How often a ring is tried when it is lost or discarded, and a job is claimed."},
+     .help = "How often a ring is tried when it is lost, and a job is claimed."},
     {"scheduler", "jobs_queued_max", CONFIG_COUNT, AT(jobs_queued_max), "1000", 1, 100000,
      .help = "Jobs that may wait; more get 429."},
     {"scheduler", "steal_ratio_max", CONFIG_RATIO, AT(steal_ratio_max), "0.05", 0, 1,

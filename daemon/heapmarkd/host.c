@@ -86,9 +86,21 @@ static int host_pages_check(void *ctx, enum page_mode mode, const char *field, s
     return 0;
 }
 
-int host_init(struct host *h, struct err *e)
+int host_key_now(const struct host *h, char ret_key[HOST_KEY_SIZE], struct err *e)
 {
     char shape[1024];
+    cleanup_(free_p) struct host_facts *facts = malloc(sizeof *facts);
+    if (!facts)
+        return err_set(e, ERR_INTERNAL, NULL, "out of memory");
+    host_facts_gather("", facts);
+    topo_fingerprint(h->topo, shape, sizeof shape);
+    if (host_key(facts, shape, ret_key) < 0)
+        return err_set(e, ERR_INTERNAL, NULL, "the host key could not be made");
+    return 0;
+}
+
+int host_init(struct host *h, struct err *e)
+{
     cleanup_(free_p) struct host_facts *facts = malloc(sizeof *facts);
     memset(h, 0, sizeof *h);
     if (!facts)
@@ -97,10 +109,9 @@ int host_init(struct host *h, struct err *e)
     if (r < 0)
         return r;
     host_facts_gather("", facts);
-    topo_fingerprint(h->topo, shape, sizeof shape);
-    r = host_key(facts, shape, h->key);
+    r = host_key_now(h, h->key, e);
     if (r < 0)
-        return err_set(e, ERR_INTERNAL, NULL, "the host key could not be made");
+        return r;
     if (gethostname(h->name, sizeof h->name - 1) < 0)
         snprintf(h->name, sizeof h->name, "unknown");
     struct topo_counts counts = topo_counts(h->topo);

@@ -44,6 +44,7 @@ struct daemon {
     struct http_config http;
     struct http_server *server;
     uid_t started_as;
+    char host_key_stored[HOST_KEY_SIZE]; /* the scheduler's thread, after start */
 };
 
 /* ---- what the API asks of us ---- */
@@ -112,6 +113,26 @@ static int start_node(struct daemon *d, struct err *e)
     return r;
 }
 
+/* A governor or THP mode changed since the last job makes another host of this one. */
+static int current_host_key(void *ctx, char ret_key[65], struct err *e)
+{
+    struct daemon *d = ctx;
+    char key[HOST_KEY_SIZE];
+    int r = host_key_now(&d->host, key, e);
+    if (r < 0)
+        return r;
+    memcpy(ret_key, key, sizeof key);
+    if (strcmp(key, d->host_key_stored) == 0)
+        return 0;
+    cleanup_(free_p) char *facts = host_facts_json(&d->host);
+    if (!facts)
+        return err_set(e, ERR_INTERNAL, NULL, "out of memory");
+    r = store_host_put(d->store, key, d->host.name, facts, e);
+    if (r == 0)
+        memcpy(d->host_key_stored, key, sizeof key);
+    return r;
+}
+
 static int start_store(struct daemon *d, struct err *e)
 {
     const struct store_config config = {
@@ -127,10 +148,8 @@ static int start_store(struct daemon *d, struct err *e)
         return r;
     if (r > 0)
         log_warning("%d attempts were running when heapmarkd ended last: lost, tried again", r);
-    cleanup_(free_p) char *facts = host_facts_json(&d->host);
-    if (!facts)
-        return err_set(e, ERR_INTERNAL, NULL, "out of memory");
-    return store_host_put(d->store, d->host.key, d->host.name, facts, e);
+    char key[65];
+    return current_host_key(d, key, e);
 }
 
 static int start_scheduler(struct daemon *d, struct err *e)
@@ -144,7 +163,8 @@ static int start_scheduler(struct daemon *d, struct err *e)
         .executor = d->executor,
         .events = d->events,
         .limits = &d->host.limits,
-        .host_key = d->host.key,
+        .host_key = current_host_key,
+        .host_ctx = d,
         .attempts_max = (uint32_t)d->config->attempts_max,
     };
     return r < 0 ? r : scheduler_start(&config, &d->scheduler, e);

@@ -54,7 +54,7 @@ int privilege_drop(const char *user, const char *state_directory, struct err *e)
         return r;
     if (geteuid() != 0 || !user[0]) {
         if (geteuid() == 0)
-            log_info("staying root: server.user is not set");
+            log_warning("heapmarkd stays root: set server.user to a user of its own");
         core_dumps_off();
         return 0;
     }

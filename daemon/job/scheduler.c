@@ -98,7 +98,7 @@ static void scheduler_job(struct scheduler *s, const struct store_job *job)
         .executor = s->config.executor,
         .events = s->config.events,
         .limits = s->config.limits,
-        .host_key = s->config.host_key,
+        .host_key = job->host_key,
         .attempts_max = s->config.attempts_max,
         .interrupt = &s->interrupt,
     };
@@ -133,9 +133,10 @@ static void *scheduler_main(void *arg)
     for (;;) {
         struct store_job job = {0};
         struct err e = {0};
-        int r = scheduler_stopping(s)
-                    ? 0
-                    : store_job_claim(s->config.store, s->config.host_key, &job, &e);
+        char key[65];
+        int r = scheduler_stopping(s) ? 0 : s->config.host_key(s->config.host_ctx, key, &e);
+        if (r == 0 && !scheduler_stopping(s))
+            r = store_job_claim(s->config.store, key, &job, &e);
         if (r > 0) {
             scheduler_job(s, &job);
             store_job_done(&job);

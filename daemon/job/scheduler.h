@@ -15,7 +15,10 @@ struct scheduler_config {
     struct executor *executor; /* borrowed */
     struct events *events;     /* borrowed */
     const struct job_limits *limits;
-    const char *host_key;
+    /* The key of this host as its knobs stand now; asked before a job is claimed, when nothing
+     * runs. Stores the host's facts under it when it is a new one. 0 or -errno with *e. */
+    int (*host_key)(void *ctx, char ret_key[65], struct err *e);
+    void *host_ctx;
     uint32_t attempts_max; /* of one ring, and claims of one job; default 3 */
 };
 

@@ -176,6 +176,14 @@ struct world {
     struct scheduler *scheduler;
 };
 
+static int host_key(void *ctx, char ret_key[65], struct err *e)
+{
+    (void)ctx;
+    (void)e;
+    snprintf(ret_key, 65, "host");
+    return 0;
+}
+
 static void world_start(struct world *w)
 {
     struct err e = {0};
@@ -189,7 +197,7 @@ static void world_start(struct world *w)
         .executor = &w->script.base,
         .events = w->events,
         .limits = &limits,
-        .host_key = "host",
+        .host_key = host_key,
         .attempts_max = 3,
     };
     assert_int_equal(scheduler_start(&config, &w->scheduler, &e), 0);
