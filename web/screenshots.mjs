@@ -37,40 +37,42 @@ if (fake) {
 }
 const base = real ?? fake.url;
 const job = process.env.HEAPMARK_JOB ?? JOB_ID;
-const pages = [
-  ['jobs', ''],
-  ['job', `job?id=${job}`],
-  ['submit', 'submit'],
-  ['host', 'host'],
-  ['allocators', 'allocators'],
+const light = { colorScheme: 'light' };
+const pictures = [
+  ['jobs', '', light],
+  ['job', `job?id=${job}`, light],
+  ['job-dark', `job?id=${job}`, { colorScheme: 'dark' }],
+  ['job-narrow', `job?id=${job}`, { ...light, viewport: { width: 390, height: 844 } }],
+  ['submit', 'submit', light],
+  // The facts name the machine's kernel command line: the picture ends above them.
+  ['host', 'host', light, '[aria-labelledby=facts-title]'],
+  ['allocators', 'allocators', light],
 ];
-if (fake) pages.push(['job-live', `job?id=${LIVE_ID}`]);
-const looks = [
-  ['light', { colorScheme: 'light' }],
-  ['dark', { colorScheme: 'dark' }],
-  ['narrow', { colorScheme: 'light', viewport: { width: 390, height: 844 } }],
-];
+if (fake) pictures.push(['job-live', `job?id=${LIVE_ID}`, light]);
 
 await mkdir(out, { recursive: true });
 const browser = await launch();
-for (const [name, address] of pages) {
-  for (const [look, options] of looks) {
-    const page = await openPage(browser, options);
-    await page.goto(new URL(address, base).href);
-    await page.waitForSelector('main h1');
-    await page.waitForTimeout(700);
-    const { width, height } = await page.evaluate(() => ({
+for (const [name, address, look, end] of pictures) {
+  const page = await openPage(browser, look);
+  await page.goto(new URL(address, base).href);
+  await page.waitForSelector('main h1');
+  await page.waitForTimeout(700);
+  const { width, height } = await page.evaluate(
+    (selector) => ({
       width: innerWidth,
-      height: document.documentElement.scrollHeight,
-    }));
-    await page.screenshot({
-      path: path.join(out, `${name}-${look}.png`),
-      fullPage: true,
-      clip: { x: 0, y: 0, width, height: Math.min(height, HEIGHT_MAX) },
-    });
-    if (page.faults.length) console.error(name, look, page.faults);
-    await page.context().close();
-  }
+      height: selector
+        ? document.querySelector(selector).getBoundingClientRect().top + scrollY - 1
+        : document.documentElement.scrollHeight,
+    }),
+    end,
+  );
+  await page.screenshot({
+    path: path.join(out, `${name}.png`),
+    fullPage: true,
+    clip: { x: 0, y: 0, width, height: Math.min(height, HEIGHT_MAX) },
+  });
+  if (page.faults.length) console.error(name, page.faults);
+  await page.context().close();
 }
 await browser.close();
 await fake?.close();

@@ -192,7 +192,7 @@ export const allocators = [
   }),
   allocator('tcmalloc', 'allocator', 'Thread caches over a central heap.', 3),
   allocator('mimalloc', 'allocator', 'Sharded free lists.', 4),
-  allocator('tbbmalloc', 'allocator', 'Scalable allocator of oneTBB.', 6),
+  allocator('tbb', 'allocator', 'Scalable allocator of oneTBB.', 6),
   allocator('scudo', 'allocator', 'Hardened, from LLVM.', 7, {
     available: false,
     sha256: null,
@@ -201,7 +201,6 @@ export const allocators = [
     package: 'libclang-rt-14-dev',
     reason: 'library not found: apt install libclang-rt-14-dev',
   }),
-  allocator('hmalloc', 'allocator', 'In this tree.', 8),
   allocator('classic-first', 'classic', 'Boundary tags, first fit, coalescing.', 9),
   allocator('null', 'baseline', 'Returns the same block: the cost of the harness.', 10),
   allocator('bump', 'baseline', 'Never frees.', 11),

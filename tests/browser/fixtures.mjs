@@ -26,8 +26,8 @@ const NAMES = [
   'jemalloc',
   'tcmalloc',
   'mimalloc',
-  'tbbmalloc',
-  'hmalloc',
+  'tbb',
+  'jemalloc+thp-off',
   'classic-first',
   'null',
 ];
@@ -36,8 +36,8 @@ const COLD = {
   jemalloc: 1.64e6,
   tcmalloc: 1.71e6,
   mimalloc: 2.12e6,
-  tbbmalloc: 1.66e6,
-  hmalloc: 2.19e6,
+  tbb: 1.66e6,
+  'jemalloc+thp-off': 2.19e6,
   'classic-first': 0.61e6,
   null: 24e6,
 };
@@ -46,8 +46,8 @@ const EXPONENT = {
   jemalloc: 0.93,
   tcmalloc: 0.78,
   mimalloc: 0.95,
-  tbbmalloc: 0.9,
-  hmalloc: 0.94,
+  tbb: 0.9,
+  'jemalloc+thp-off': 0.94,
   'classic-first': -0.12,
   null: 0.99,
 };
@@ -56,8 +56,8 @@ const FRAG = {
   jemalloc: 0.121,
   tcmalloc: 0.098,
   mimalloc: 0.112,
-  tbbmalloc: 0.164,
-  hmalloc: 0.108,
+  tbb: 0.164,
+  'jemalloc+thp-off': 0.108,
   'classic-first': 0.082,
   null: null,
 };
@@ -86,7 +86,13 @@ function summary(metric, value, spread, refValue, rnd, baseline, nullShare = nul
 
 let cellIndex = 0;
 
-function cellOf(group, subject, role, summaries, trials = { ok: 10, failed: 0, discarded: 0, crowded: 0 }) {
+function cellOf(
+  group,
+  subject,
+  role,
+  summaries,
+  trials = { ok: 10, failed: 0, discarded: 0, crowded: 0 },
+) {
   return {
     index: cellIndex++,
     group: group.group,

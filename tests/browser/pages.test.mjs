@@ -215,12 +215,18 @@ describe('job', () => {
         '↑ higher is better',
         '↓ lower is better',
         'harness cost',
+        'Peak heap',
+        'at most, %',
         '× from 1 to 8 threads',
         'ideal 8.00×',
       ])
         assert.ok(words.includes(part), part);
       assert.equal(await page.locator('#article tbody tr').count(), 8);
       assert.match(await text(page, '.findings'), /no difference between them/);
+      assert.match(await text(page, '.findings'), /peak heap \(table-churn, 8 threads\)/);
+      const help = (name) => page.locator('#article th', { hasText: name }).getAttribute('title');
+      assert.match(await help('Harness share'), /^An upper bound/);
+      assert.match(await help('Peak heap'), /empty heap/);
     }),
   );
   it('charts are drawn and described', () =>

@@ -142,6 +142,8 @@ const sum = (ratio, low, high, direction = 'higher') => ({
   ratio_low: low,
   ratio_high: high,
   direction,
+  count: 10,
+  confidence: 0.95,
 });
 
 describe('model', () => {
@@ -159,35 +161,162 @@ describe('model', () => {
     [subject, sum(0.8, 0.7, 0.9, 'lower'), 'better'],
     [subject, sum(1.2, 1.1, 1.3, 'neutral'), 'higher'],
     [subject, sum(0.8, 0.7, 0.9, 'neutral'), 'lower'],
+    [subject, { ...sum(1.2, 1.1, 1.3), count: 6 }, 'better'],
+    [subject, { ...sum(1.2, 1.1, 1.3), count: 5 }, 'none'],
+    [subject, { ...sum(1.2, 1.1, 1.3), confidence: 0.89 }, 'none'],
+    [subject, { ...sum(1.2, 1.1, 1.3), confidence: null }, 'none'],
+    [{ role: 'reference' }, { ...sum(1, 1, 1), count: 3 }, 'reference'],
   ]);
-  table('overlap', m.overlap, [
-    [{ low: 1, high: 2 }, { low: 2, high: 3 }, true],
-    [{ low: 1, high: 2 }, { low: 2.1, high: 3 }, false],
-    [{ low: null, high: 2 }, { low: 5, high: 6 }, true],
-    [null, { low: 1, high: 2 }, true],
+  const counted = (count, confidence, low = 1, high = 2) => ({ low, high, count, confidence });
+  table('intervalText', (s) => m.intervalText(s, String), [
+    [counted(6, 0.9), '1 – 2'],
+    [counted(50, 0.95), '1 – 2'],
+    [counted(3, 0.95), 'n=3'],
+    [counted(5, 0.9375), 'n=5'],
+    [counted(0, null, null, null), 'n=0'],
+    [counted(9, 0.75), 'n=9'],
+    [counted(9, null), 'n=9'],
+    [counted(9, 0.95, null, 2), ''],
+    [{ low: 1, high: 2 }, '1 – 2'],
+    [{ low: null, high: null }, ''],
+    [null, ''],
+    [undefined, ''],
   ]);
-  const cell = (allocator, value, low, high, direction = 'higher') => ({
-    allocator,
-    subject: allocator,
+  // A subject by its ratio; the absolute interval is wide on purpose: it must not matter.
+  const cell = (subject, ratio, low, high, extra = {}) => ({
+    allocator: subject,
+    subject,
     role: 'subject',
-    summaries: { x: { value, low, high, direction } },
+    kind: 'allocator',
+    summaries: {
+      x: { value: 100, low: 1, high: 1000, ...sum(ratio, low, high), ...extra },
+    },
   });
-  const names = (cells) => m.leaders(cells, 'x').map((c) => c.subject);
+  const ref = (extra = {}) => ({ ...cell('ref', null, null, null, extra), role: 'reference' });
+  const lower = { direction: 'lower' };
+  const few = { count: 3 };
+  const names = (cells) => {
+    const { best, unsure } = m.leaders(cells, 'x');
+    return [best, unsure].map((list) => list.map((c) => c.subject).join());
+  };
   table('leaders', names, [
-    [[cell('a', 3, 2.9, 3.1), cell('b', 2, 1.9, 2.1)], ['a']],
     [
-      [cell('a', 3, 2.5, 3.5), cell('b', 2.9, 2.4, 3.4), cell('c', 1, 1, 1)],
-      ['a', 'b'],
+      [ref(), cell('a', 1.5, 1.4, 1.6), cell('b', 1.2, 1.1, 1.3)],
+      ['a', ''],
     ],
-    [[cell('a', 3, 2.9, 3.1, 'lower'), cell('b', 2, 1.9, 2.1, 'lower')], ['b']],
-    [[cell('null', 99, 98, 100), cell('b', 2, 1.9, 2.1)], ['b']],
-    [[cell('a', null, 1, 2)], []],
-    [[], []],
-    [[cell('a', 3, 2.9, 3.1, 'neutral')], []],
     [
-      [cell('a', 3, null, null), cell('b', 1, 0.9, 1.1)],
-      ['a', 'b'],
+      [ref(), cell('a', 1.5, 1.2, 1.6), cell('b', 1.2, 1.1, 1.3)],
+      ['a,b', ''],
     ],
+    [
+      [ref(), cell('a', 1.5, 1.3, 1.6), cell('b', 1.2, 1.1, 1.3)],
+      ['a,b', ''],
+    ],
+    [
+      [ref(), cell('a', 0.8, 0.7, 0.9)],
+      ['ref', ''],
+    ],
+    [
+      [ref(), cell('a', 1.1, 0.9, 1.2)],
+      ['a,ref', ''],
+    ],
+    [
+      [ref(), cell('a', 0.95, 0.9, 1)],
+      ['ref,a', ''],
+    ],
+    [
+      [ref(lower), cell('a', 0.8, 0.7, 0.9, lower), cell('b', 1.2, 1.1, 1.3, lower)],
+      ['a', ''],
+    ],
+    [
+      [ref(lower), cell('a', 1.2, 1.1, 1.3, lower)],
+      ['ref', ''],
+    ],
+    [
+      [ref(), cell('a', 1.5, 1.4, 1.6), { ...cell('n', 20, 19, 21), kind: 'baseline' }],
+      ['a', ''],
+    ],
+    [
+      [ref(), cell('a', 1.5, 1.4, 1.6), cell('b', 1.1, 1, 1.2, few)],
+      ['', 'b'],
+    ],
+    [
+      [ref(), cell('a', 1.5, null, null)],
+      ['', 'a'],
+    ],
+    [
+      [ref(), cell('a', 1.5, 1.4, 1.6, { value: null }), cell('b', 0.9, 0.8, 0.95)],
+      ['ref', ''],
+    ],
+    [
+      [ref(), { ...ref(), role: 'control' }, cell('a', 0.8, 0.7, 0.9)],
+      ['ref', ''],
+    ],
+    [
+      [ref({ direction: 'neutral' }), cell('a', 2, 1.9, 2.1, { direction: 'neutral' })],
+      ['', ''],
+    ],
+    [[ref()], ['', '']],
+    [[], ['', '']],
+  ]);
+  it('leaders rank by the ratio where the absolute values say otherwise', () => {
+    const a = cell('a', 1.5, 1.4, 1.6, { value: 10, low: 9, high: 11 });
+    const b = cell('b', 1.2, 1.1, 1.3, { value: 20, low: 19, high: 21 });
+    assert.deepEqual(names([ref(), a, b]), ['a', '']);
+  });
+  it('kinds come from the catalogue, not from names', () => {
+    const groups = [
+      { axis: 'allocator', cells: ['null', 'odd', 'gone'].map((allocator) => ({ allocator })) },
+    ];
+    const list = [
+      { name: 'null', kind: 'allocator' },
+      { name: 'odd', kind: 'baseline' },
+    ];
+    const [{ cells }] = m.withKinds(groups, list);
+    assert.deepEqual(
+      cells.map((c) => m.isBaseline(c)),
+      [false, true, false],
+    );
+    assert.equal(groups[0].cells[1].kind, undefined, 'the reply is not changed');
+  });
+
+  const heap = (workload, threads, remote, key = '', extra = {}) => ({
+    workload,
+    threads,
+    axis: 'allocator',
+    params: remote === null ? {} : { remote_pct: remote },
+    params_key: key,
+    cells: [{ summaries: { frag_total: { value: 0.1 } } }],
+    ...extra,
+  });
+  const churn = (...rest) => heap('table-churn', ...rest);
+  const source = (groups) => m.sourceText(m.sourceOf(groups, 'frag_total'));
+  table('sourceOf and its words', source, [
+    [
+      [churn(1, 1), churn(8, 1), churn(2, 1), heap('table-warm', 16, null)],
+      'table-churn, 8 threads',
+    ],
+    [
+      [churn(8, 0, 'remote_pct=0'), churn(2, 1), churn(8, 50, 'remote_pct=50')],
+      'table-churn, 2 threads',
+    ],
+    [
+      [churn(8, 0, 'remote_pct=0'), churn(4, 50, 'remote_pct=50'), churn(1, 5, 'remote_pct=5')],
+      'table-churn, 1 thread, remote_pct=5',
+    ],
+    [
+      [heap('table-warm', 8, null), churn(4, 0, 'remote_pct=0')],
+      'table-churn, 4 threads, remote_pct=0',
+    ],
+    [[churn(8, 1, 'live=10'), churn(2, 1)], 'table-churn, 2 threads'],
+    [[churn(2, 1, 'live=10,touch=all')], 'table-churn, 2 threads, live=10, touch=all'],
+    [[heap('table-cold', 2, null), heap('table-cold', 4, null)], 'table-cold, 4 threads'],
+    [
+      [churn(8, 1, '', { cells: [{ summaries: {} }] }), heap('table-cold', 1, null)],
+      'table-cold, 1 thread',
+    ],
+    [[churn(8, 1, '', { axis: 'pages' })], 'not measured'],
+    [[], 'not measured'],
   ]);
 
   const group = (threads, values, extra = {}) => ({
@@ -202,7 +331,9 @@ describe('model', () => {
       allocator: name,
       subject: name,
       role: 'subject',
-      summaries: { pairs_per_s: { value, low, high, direction: 'higher' } },
+      summaries: {
+        pairs_per_s: { value, low, high, direction: 'higher', count: 10, confidence: 0.95 },
+      },
     })),
   });
   it('scaling: value, widest interval, ideal', () => {
@@ -231,6 +362,9 @@ describe('model', () => {
     const [s] = m.scaling([group(1, { a: [10, null, 0] }), group(2, { a: [20, 19, 21] })]);
     assert.equal(s.points[1].low, null);
     assert.equal(s.points[1].high, null);
+    const pair = [group(1, { a: [10, 9, 11] }), group(2, { a: [20, 19, 21] })];
+    pair[0].cells[0].summaries.pairs_per_s.count = 3;
+    assert.equal(m.scaling(pair)[0].points[1].low, null, 'too few values at the first point');
   });
   it('families join what differs in threads only', () => {
     const all = [
@@ -245,7 +379,7 @@ describe('model', () => {
     );
   });
   it('article table from the fixtures', () => {
-    const t = m.articleTable(makeGroups(), '');
+    const t = m.articleTable(m.withKinds(makeGroups(), allocators), '');
     assert.equal(t.family[0].workload, 'table-cold');
     assert.equal(t.widest.threads, 8);
     assert.equal(t.rows.at(-1).subject, 'null');
@@ -253,6 +387,8 @@ describe('model', () => {
     const glibc = t.rows.find((r) => r.subject === 'glibc');
     assert.ok(glibc.scaling.value > 4 && glibc.scaling.ideal === 8);
     assert.equal(t.sources.fragmentation.workload, 'table-churn');
+    assert.equal(t.sources.fragmentation.threads, 8);
+    assert.equal(t.sources.peak, t.sources.fragmentation, 'table-cold has a peak too');
     assert.equal(t.rows.at(-1).fragmentation, null, 'null has no fragmentation');
   });
   it('article table: none, one thread, repeated reference, chosen workload', () => {
@@ -269,8 +405,8 @@ describe('model', () => {
     assert.equal(m.articleTable(groups, m.familyKey(churn)).family[0].workload, 'table-churn');
   });
   it('page modes are no harness baselines', () => {
-    assert.equal(m.isBaseline({ allocator: 'null' }), true);
-    assert.equal(m.isBaseline({ allocator: 'null' }, { axis: 'pages' }), false);
+    assert.equal(m.isBaseline({ kind: 'baseline' }), true);
+    assert.equal(m.isBaseline({ kind: 'baseline' }, { axis: 'pages' }), false);
   });
   table('progressShare', m.progressShare, [
     [null, 0],

@@ -3,13 +3,20 @@
 
 import { clip } from './format.js';
 
-export const BASELINES = ['null', 'bump', 'lifo'];
-
 const PREFERRED = ['pairs_per_s', 'ns_per_pair', 'ns_per_access', 'cow_ns_per_write', 'fork_ns'];
 
-/** Null, bump and lifo stand for the harness; where page modes are compared they only carry. */
+/** The groups with each cell's kind ("allocator", "classic", "baseline") from /allocators. */
+export function withKinds(groups, allocators) {
+  const kinds = new Map(allocators.map((a) => [a.name, a.kind]));
+  return groups.map((g) => ({
+    ...g,
+    cells: g.cells.map((c) => ({ ...c, kind: kinds.get(c.allocator) ?? 'allocator' })),
+  }));
+}
+
+/** Baselines stand for the harness; where page modes are compared they only carry. */
 export const isBaseline = (cell, group = null) =>
-  group?.axis !== 'pages' && BASELINES.includes(cell.allocator);
+  group?.axis !== 'pages' && cell.kind === 'baseline';
 
 export const groupTitle = (group) =>
   clip(
@@ -45,14 +52,30 @@ export function metricsOf(group) {
 
 const known = (v) => v !== null && v !== undefined && Number.isFinite(v);
 
+const COUNT_MIN = 6; // below, the interval of a median is little more than the range
+const CONFIDENCE_MIN = 0.9;
+
+/** May the summary's intervals be shown and judged as what they are named, 95%? */
+export const trusted = (s) =>
+  known(s?.count) && s.count >= COUNT_MIN && known(s.confidence) && s.confidence >= CONFIDENCE_MIN;
+
+/** An interval in words: "a – b", "n=3" where the values are too few for one, or nothing. */
+export function intervalText(s, text) {
+  // A point of scaling has no count of its own: its bounds are null if they may not be shown.
+  if (known(s?.count) && !trusted(s)) return `n=${s.count}`;
+  return known(s?.low) && known(s?.high) ? `${text(s.low)} – ${text(s.high)}` : '';
+}
+
 /**
  * A subject against its reference, in a word.
- * "reference", "none" (no ratio), "same" (the interval holds 1), "better" or "worse",
+ * "reference", "none" (no ratio, or too few values for one to be judged), "same" (the interval
+ * holds 1), "better" or "worse",
  * "higher" or "lower" for a metric that has no good direction.
  */
 export function verdict(cell, summary) {
   if (cell.role === 'reference') return 'reference';
   if (!summary || !known(summary.ratio)) return 'none';
+  if (!trusted(summary)) return 'none';
   if (!known(summary.ratio_low) || !known(summary.ratio_high)) return 'none';
   if (summary.ratio_low <= 1 && summary.ratio_high >= 1) return 'same';
   const up = summary.ratio_low > 1;
@@ -73,27 +96,40 @@ export function verdictWords(word, reference) {
   }[word];
 }
 
-/** Do two intervals overlap? Without an interval nothing can be told apart: true. */
-export function overlap(a, b) {
-  if (!a || !b || ![a.low, a.high, b.low, b.high].every(known)) return true;
-  return a.low <= b.high && b.low <= a.high;
+/** The paired ratio to the reference as {value, low, high}; exactly 1 for itself, null if unsure. */
+function ratioOf(cell, metric) {
+  if (cell.role === 'reference') return { value: 1, low: 1, high: 1 };
+  const s = cell.summaries[metric];
+  if (!trusted(s) || ![s.ratio, s.ratio_low, s.ratio_high].every(known)) return null;
+  return { value: s.ratio, low: s.ratio_low, high: s.ratio_high };
 }
 
 /**
- * Best subjects of a metric over measured cells, baselines left out: those whose interval
- * overlaps that of the best value. More than one means no winner can be named.
+ * Who is best in a metric, baselines left out, by the ratio paired to the reference: values of
+ * different trials drift together, their ratios within a ring do not.
+ * best: the leader alone if its interval is wholly better than every other's, else all that
+ * cannot be told from the best one. unsure: subjects without a ratio that may be judged; while
+ * there is one nobody leads and `best` is empty.
  */
 export function leaders(cells, metric) {
-  const rows = cells.filter((c) => !isBaseline(c) && known(c.summaries?.[metric]?.value));
-  if (!rows.length) return [];
-  const direction = rows[0].summaries[metric].direction;
-  if (direction !== 'higher' && direction !== 'lower') return [];
-  const sign = direction === 'higher' ? -1 : 1;
-  const sorted = [...rows].sort(
-    (a, b) => sign * (a.summaries[metric].value - b.summaries[metric].value),
+  const rows = cells.filter(
+    (c, i) =>
+      !isBaseline(c) &&
+      known(c.summaries?.[metric]?.value) &&
+      cells.findIndex((d) => d.subject === c.subject) === i,
   );
-  const top = sorted[0];
-  return sorted.filter((c) => c === top || overlap(c.summaries[metric], top.summaries[metric]));
+  const direction = rows[0]?.summaries[metric].direction;
+  if (rows.length < 2 || (direction !== 'higher' && direction !== 'lower'))
+    return { best: [], unsure: [] };
+  const ranked = rows.map((cell) => ({ cell, ratio: ratioOf(cell, metric) }));
+  const unsure = ranked.filter((r) => !r.ratio).map((r) => r.cell);
+  if (unsure.length) return { best: [], unsure };
+  const sign = direction === 'higher' ? -1 : 1;
+  ranked.sort((a, b) => sign * (a.ratio.value - b.ratio.value));
+  const top = ranked[0].ratio;
+  const behind = ({ ratio }) =>
+    direction === 'higher' ? ratio.high < top.low : ratio.low > top.high;
+  return { best: ranked.filter((r, i) => i === 0 || !behind(r)).map((r) => r.cell), unsure };
 }
 
 /** Same workload, parameters and pages, whatever the threads. */
@@ -109,6 +145,14 @@ export function families(groups) {
   }
   for (const list of map.values()) list.sort((a, b) => a.threads - b.threads);
   return [...map.values()];
+}
+
+/** Bounds of a point of scaling: none from values too few for an interval. */
+function scalingRange(point, base) {
+  if (point === base) return { low: 1, high: 1 };
+  if (!trusted(point.s) || !trusted(base.s)) return { low: null, high: null };
+  const by = (bound, other) => (known(bound) && known(other) && other > 0 ? bound / other : null);
+  return { low: by(point.s.low, base.s.high), high: by(point.s.high, base.s.low) };
 }
 
 /**
@@ -139,18 +183,7 @@ export function scaling(family, metric = 'pairs_per_s') {
       points: list.map((p) => ({
         threads: p.threads,
         value: p.s.value / base.s.value,
-        low:
-          p === base
-            ? 1
-            : known(p.s.low) && known(base.s.high) && base.s.high > 0
-              ? p.s.low / base.s.high
-              : null,
-        high:
-          p === base
-            ? 1
-            : known(p.s.high) && known(base.s.low) && base.s.low > 0
-              ? p.s.high / base.s.low
-              : null,
+        ...scalingRange(p, base),
         ideal: p.threads / base.threads,
       })),
     });
@@ -172,11 +205,39 @@ const COLUMN_METRICS = [
   ['peak', 'heap_peak_bytes'],
 ];
 
-/** The group that answers for a metric: the chosen family's widest, else the first that has it. */
-function sourceOf(groups, family, metric) {
-  const has = (g) => g.axis !== 'pages' && g.cells.some((c) => known(c.summaries?.[metric]?.value));
-  return [...family].reverse().find(has) ?? [...groups].reverse().find(has) ?? null;
+/**
+ * How well a group answers for the heap's shape, smaller first: table-churn, where blocks are
+ * freed in another order and by other threads, before the rest; its default of one remote free
+ * in a hundred before others, those before none; default parameters; most threads.
+ */
+function sourceRank(group) {
+  const remote = Number(group.params?.remote_pct ?? NaN);
+  const away = remote === 1 ? 0 : remote > 0 ? remote : Infinity;
+  return [group.workload !== 'table-churn', away, Boolean(group.params_key), -group.threads];
 }
+
+function compareRanks(a, b) {
+  const at = a.findIndex((x, i) => x !== b[i]);
+  return at < 0 ? 0 : a[at] < b[at] ? -1 : 1;
+}
+
+/** The group that answers for a metric of the heap, or null if none has it. */
+export function sourceOf(groups, metric) {
+  const has = (g) => g.axis !== 'pages' && g.cells.some((c) => known(c.summaries?.[metric]?.value));
+  const ranked = groups.filter(has).map((group) => ({ group, rank: sourceRank(group) }));
+  return ranked.sort((a, b) => compareRanks(a.rank, b.rank))[0]?.group ?? null;
+}
+
+/** Where a column comes from: workload, threads and every parameter that is not the default. */
+export const sourceText = (group) =>
+  group
+    ? clip(
+        [group.workload, `${group.threads} ${group.threads === 1 ? 'thread' : 'threads'}`]
+          .concat(group.params_key ? group.params_key.split(',') : [])
+          .join(', '),
+        120,
+      )
+    : 'not measured';
 
 /**
  * The article's table. rows: one per subject, in the order of the results, baselines last.
@@ -193,7 +254,7 @@ export function articleTable(groups, workload) {
   const widest = family[family.length - 1];
   const scale = new Map(scaling(family).map((s) => [s.subject, s.points[s.points.length - 1]]));
   const sources = { throughput: widest, scaling: family.length > 1 ? family : null };
-  for (const [column, metric] of COLUMN_METRICS) sources[column] = sourceOf(groups, family, metric);
+  for (const [column, metric] of COLUMN_METRICS) sources[column] = sourceOf(groups, metric);
   const rows = [];
   for (const cell of widest.cells) {
     if (rows.some((r) => r.subject === cell.subject)) continue;

@@ -2,22 +2,19 @@
 
 import { bdi, h, tableBox } from '../dom.js';
 import { clip, percent, scaleFor, times } from '../format.js';
-import { articleTable, familyKey, groupTitle, leaders } from '../model.js';
+import { articleTable, familyKey, groupTitle, leaders, sourceText } from '../model.js';
 import {
   against,
   chooser,
   columnHead,
+  HARNESS_HELP,
   harnessShare,
   largestOf,
   meterCell,
   noiseText,
   subjectHead,
-  threadsText,
   valueCell,
 } from './cells.js';
-
-const sourceText = (group) =>
-  group ? `${group.workload}, ${threadsText(group.threads)}` : 'not measured';
 
 function row(ctx, line, table, scales) {
   const { cell, throughput } = line;
@@ -37,21 +34,25 @@ function row(ctx, line, table, scales) {
   );
 }
 
-/** "A leads in X." or "A, B and C: no difference between them in X". */
-function finding(cells, metric, what) {
-  const best = leaders(cells, metric);
-  if (!best.length) return null;
-  const names = best.flatMap((c, i) => [
-    i === 0 ? '' : i === best.length - 1 ? ' and ' : ', ',
+const nameList = (cells) =>
+  cells.flatMap((c, i) => [
+    i === 0 ? '' : i === cells.length - 1 ? ' and ' : ', ',
     bdi(clip(c.subject, 40)),
   ]);
+
+/** "A leads in X.", "A, B and C: no difference between them in X", or why nobody is named. */
+function finding(cells, metric, what) {
+  const { best, unsure } = leaders(cells, metric);
+  if (unsure.length)
+    return h('li', {}, `Nobody is named in ${what}: too few values of `, nameList(unsure), '.');
+  if (!best.length) return null;
   return h(
     'li',
     {},
-    h('strong', {}, names),
+    h('strong', {}, nameList(best)),
     best.length === 1
       ? ` leads in ${what}.`
-      : `: no difference between them in ${what}, their intervals overlap.`,
+      : `: no difference between them in ${what}, their ratios’ intervals overlap.`,
   );
 }
 
@@ -79,13 +80,18 @@ function heads(table, scales) {
         direction: 'higher',
         source: `ideal ${times(widest.threads / first.threads)}`,
       }),
-    columnHead('Peak RSS', {
+    columnHead('Peak heap', {
       unit: scales.peak.unit,
       direction: 'lower',
       source: sourceText(sources.peak),
+      help: 'The most memory at any time above what the same process holds with an empty heap.',
     }),
     columnHead('A/A noise', { unit: '±%', source: 'reference twice' }),
-    columnHead('Harness share', { unit: '% of the time', source: 'of the null allocator' }),
+    columnHead('Harness share', {
+      unit: 'at most, %',
+      source: 'null allocator',
+      help: HARNESS_HELP,
+    }),
   );
 }
 
@@ -102,7 +108,7 @@ function findings(table) {
         `fragmentation overhead (${sourceText(sources.fragmentation)})`,
       ),
     sources.peak &&
-      finding(sources.peak.cells, 'heap_peak_bytes', `peak RSS (${sourceText(sources.peak)})`),
+      finding(sources.peak.cells, 'heap_peak_bytes', `peak heap (${sourceText(sources.peak)})`),
   );
 }
 
@@ -165,8 +171,9 @@ export function article(ctx, groups, view, changed) {
       'p',
       { class: 'small' },
       'One pair is one malloc and one free. Small figures are 95% ',
-      'intervals; that of scaling is the widest its two values allow. Peak RSS is what the ',
-      'process holds above the same process with an empty heap.',
+      'intervals, or the number of values (n) where they are too few for one; that of scaling is ',
+      'the widest its two values allow. Peak heap is the most memory at any time above what the ',
+      'same process holds with an empty heap, not the whole RSS. Harness share is an upper bound.',
     ),
   );
 }

@@ -2,7 +2,7 @@
 
 import { bdi, h } from '../dom.js';
 import { clip, integer, percent, times } from '../format.js';
-import { isBaseline, verdict, verdictWords } from '../model.js';
+import { intervalText, isBaseline, trusted, verdict, verdictWords } from '../model.js';
 
 export const known = (v) => v !== null && v !== undefined && Number.isFinite(v);
 
@@ -31,8 +31,8 @@ export const largestOf = (summaries) =>
   Math.max(0, ...summaries.flatMap((s) => (s ? [s.value, s.high] : [])).filter(known));
 
 export function interval(s, text) {
-  if (!s || !known(s.low) || !known(s.high)) return null;
-  return h('span', { class: 'interval' }, `${text(s.low)} – ${text(s.high)}`);
+  const words = intervalText(s, text);
+  return words ? h('span', { class: 'interval' }, words) : null;
 }
 
 export function valueCell(s, text) {
@@ -59,7 +59,7 @@ export function meterCell(s, text, largest, colour) {
     return bar;
   };
   part('meter-value', 0, s.value).style.background = colour;
-  if (known(s.low) && known(s.high)) part('meter-range', Math.max(0, s.low), s.high);
+  if (trusted(s) && known(s.low) && known(s.high)) part('meter-range', Math.max(0, s.low), s.high);
   cell.append(track);
   return cell;
 }
@@ -86,12 +86,16 @@ export function against(cell, s, reference, group) {
 
 export const noiseText = (s) => (s && known(s.noise) ? `±${percent(s.noise, 2)}` : '–');
 
+export const HARNESS_HELP =
+  'An upper bound of the share of the time that is the harness: what a pair takes with the null ' +
+  'allocator over what it takes here. The processor overlaps the two, so the true share is lower.';
+
 export function harnessShare(s) {
   if (!s || (!s.harness_bound && !known(s.null_share))) return '–';
   const share = known(s.null_share) ? percent(s.null_share, 2) : '';
   if (!s.harness_bound) return share;
   const title =
-    'More than half of the time is the harness: the allocator is faster than this shows.';
+    'More than half of the time may be the harness: the allocator can be faster than this shows.';
   return h('span', { class: 'tag warn', title }, `harness-bound ${share}`);
 }
 

@@ -10,6 +10,7 @@ import {
   isBaseline,
   metricsOf,
   scaling,
+  trusted,
 } from '../model.js';
 import { article } from './article.js';
 import {
@@ -17,6 +18,7 @@ import {
   arrow,
   chooser,
   columnHead,
+  HARNESS_HELP,
   harnessShare,
   known,
   largestOf,
@@ -42,7 +44,7 @@ function referenceName(group) {
 function bar(group, cell, name, ratio) {
   const s = cell.summaries?.[name];
   const value = ratio && cell.role === 'reference' ? 1 : ratio ? s?.ratio : s?.value;
-  const bounded = !(ratio && cell.role === 'reference');
+  const bounded = trusted(s) && !(ratio && cell.role === 'reference');
   return {
     label: clip(cellLabel(group, cell), 60),
     subject: cellLabel(group, cell),
@@ -146,7 +148,7 @@ function comparisonTable(ctx, group, info, id) {
           columnHead(info.title, { unit: scale.unit, direction: info.direction }),
           h('th', { scope: 'col' }, `Against ${clip(reference, 30)}`),
           columnHead('A/A noise', { unit: '±%' }),
-          columnHead('Harness share', { unit: '%' }),
+          columnHead('Harness share', { unit: 'at most, %', help: HARNESS_HELP }),
           columnHead('Repetitions'),
         ),
       ),

@@ -3,7 +3,7 @@
 import { catalogue, get, jobPath, post, request } from '../api.js';
 import { bdi, download, h, link, refill } from '../dom.js';
 import { clip, localTime, plural } from '../format.js';
-import { isFinal, progressShare } from '../model.js';
+import { isFinal, progressShare, withKinds } from '../model.js';
 import { guard, problemBox, stateBadge } from '../shell.js';
 import { follow } from '../sse.js';
 import { matrixView } from './matrix.js';
@@ -202,7 +202,8 @@ class JobPage {
   }
 
   async loadContext() {
-    const [workloads, metrics, charts, host] = await Promise.all([
+    const [allocators, workloads, metrics, charts, host] = await Promise.all([
+      catalogue('allocators'), // not optional: without it a baseline could lead
       catalogue('workloads').catch(() => []),
       catalogue('metrics').catch(() => []),
       import('./charts.js'), // beside the bundle, see build.mjs
@@ -210,6 +211,7 @@ class JobPage {
     ]);
     const rows = workloads.flatMap((w) => w.metrics ?? []).concat(metrics);
     this.host = host;
+    this.allocators = allocators;
     this.ctx = {
       charts,
       workloads: new Map(workloads.map((w) => [w.name, w])),
@@ -248,7 +250,7 @@ class JobPage {
     this.loading = true;
     try {
       const reply = await get(jobPath(this.id, '/results'), { signal: this.stop.signal });
-      this.groups = reply.groups;
+      this.groups = withKinds(reply.groups, this.allocators);
       this.draw();
     } finally {
       this.loading = false;
