@@ -63,7 +63,8 @@ void format_value(double value, const char *unit, char buf[FORMAT_SIZE])
         snprintf(buf, FORMAT_SIZE, "%.24s %.16s", number, scale.unit);
 }
 
-void format_interval(double value, double low, double high, int wide, char buf[FORMAT_SIZE])
+void format_interval(double value, double low, double high, enum format_form form,
+                     char buf[FORMAT_SIZE])
 {
     char number[FORMAT_SIZE], a[FORMAT_SIZE], b[FORMAT_SIZE];
     format_number(value, number);
@@ -71,13 +72,17 @@ void format_interval(double value, double low, double high, int wide, char buf[F
         snprintf(buf, FORMAT_SIZE, "%s", number);
         return;
     }
-    if (wide) {
+    if (form == FORMAT_RANGE) {
         format_number(low, a);
         format_number(high, b);
         snprintf(buf, FORMAT_SIZE, "%.12s [%.12s\xe2\x80\x93%.12s]", number, a, b);
         return;
     }
     double side = value - low > high - value ? value - low : high - value;
+    if (form == FORMAT_POINTS) {
+        snprintf(buf, FORMAT_SIZE, "%.24s \xc2\xb1%.2f pp", number, side);
+        return;
+    }
     double percent = value != 0 ? 100 * side / fabs(value) : 0;
     if (percent < 9.95)
         snprintf(buf, FORMAT_SIZE, "%.24s \xc2\xb1%.1f%%", number, percent);

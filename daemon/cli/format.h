@@ -18,8 +18,12 @@ struct format_scale {
 struct format_scale format_scale_for(double largest, const char *unit);
 /* Three significant digits, no exponent: "0.123", "12.3", "1234". */
 void format_number(double value, char buf[FORMAT_SIZE]);
-/* "12.3 ±2%", or "12.3 [11.9–12.6]" when wide; without an interval the number alone. */
-void format_interval(double value, double low, double high, int wide, char buf[FORMAT_SIZE]);
+/* How an interval is written: relative "12.3 ±2%", absolute "12.3 [11.9–12.6]", or in percentage
+ * points "12.3 ±0.4 pp", for a value that is a percentage itself. */
+enum format_form { FORMAT_PERCENT, FORMAT_RANGE, FORMAT_POINTS };
+/* Without an interval the number alone. */
+void format_interval(double value, double low, double high, enum format_form form,
+                     char buf[FORMAT_SIZE]);
 /* "45 s", "2:05", "1:02:03" */
 void format_duration(double seconds, char buf[FORMAT_SIZE]);
 

@@ -129,8 +129,9 @@ const struct cli_command cli_commands[] = {
     {"show", "JOB", 1, 1, NULL, no_options, "show a job's results as tables",
      "JOB is as for watch. A reference job is shown as one table with a row per allocator, then "
      "huge pages, then fork and copy on write; any other job as one table per group.\n"
-     "Values stand with their confidence interval. In a column \xe2\x96\xb2 marks the best, where "
-     "its interval meets no other's; = marks those that cannot be told apart from the best; "
+     "Values stand with their 95% interval, or with their count (n=3) where they are too few. In a "
+     "column \xe2\x96\xb2 marks the best, where the interval of its ratio to the reference meets "
+     "no other's; = marks those that cannot be told apart from the best; "
      "\xe2\x80\xa0 marks values of which the harness itself is more than half.",
      cmd_show},
     {"list", "", 0, 0, NULL, list_options, "list jobs, the newest first", "", cmd_list},

@@ -9,10 +9,11 @@
 #include "daemon/cli/format.h"
 #include "daemon/cli/jobs.h"
 
-/* Too few repetitions cannot give an interval of this confidence: then nothing is told apart. */
-#define CONFIDENCE_MIN 0.9
+#define COUNT_MIN      6   /* fewer cannot give an interval of 95% */
+#define COUNT_BEST     5   /* with fewer nothing is told apart */
+#define CONFIDENCE_MIN 0.9 /* nor with less confidence */
 
-#define TRIALS_LOOKED_AT 200 /* for isolation and discards: one page of them */
+#define TRIALS_PAGE 200
 
 void show_title(const char *fmt, ...)
 {
@@ -81,6 +82,7 @@ struct summary show_summary(const json_t *cell, const char *metric)
         .ratio_low = member_real(row, "ratio_low"),
         .ratio_high = member_real(row, "ratio_high"),
         .confidence = member_real(row, "confidence"),
+        .count = member_real(row, "count"),
         .noise = member_real(row, "noise"),
         .null_share = member_real(row, "null_share"),
         .harness_bound = json_is_true(json_object_get(row, "harness_bound")),
@@ -145,78 +147,104 @@ const char *show_absence(const json_t *cell, enum term_style *ret_style)
 
 /* ---- best, and not told apart ---- */
 
-struct span {
-    double low, high;
+struct rank {
+    double ratio, low, high;
+    bool known;
 };
 
-/* Where two cells can be compared: ratios to the reference (which is 1 itself), else values. */
-static bool spans_get(const json_t *a, const json_t *b, const char *metric, struct span ret[2])
+static struct rank rank_of(const json_t *cell, const char *metric)
 {
-    const json_t *cells[2] = {a, b};
-    struct summary x[2] = {show_summary(a, metric), show_summary(b, metric)};
-    bool ratios = true;
-    for (int i = 0; i < 2; i++) {
-        bool reference = strcmp(member_text(cells[i], "role"), "reference") == 0;
-        ret[i] = reference ? (struct span){1, 1} : (struct span){x[i].ratio_low, x[i].ratio_high};
-        ratios = ratios && isfinite(ret[i].low) && isfinite(ret[i].high);
-    }
-    for (int i = 0; !ratios && i < 2; i++)
-        ret[i] = (struct span){x[i].low, x[i].high};
-    return x[0].confidence >= CONFIDENCE_MIN && x[1].confidence >= CONFIDENCE_MIN &&
-           isfinite(ret[0].low) && isfinite(ret[0].high) && isfinite(ret[1].low) &&
-           isfinite(ret[1].high);
+    struct summary x = show_summary(cell, metric);
+    struct rank rank = {x.ratio, x.ratio_low, x.ratio_high, false};
+    if (strcmp(member_text(cell, "role"), "reference") == 0)
+        rank = (struct rank){1, 1, 1, false};
+    rank.known = x.there && x.count >= COUNT_BEST && x.confidence >= CONFIDENCE_MIN &&
+                 isfinite(rank.ratio) && isfinite(rank.low) && isfinite(rank.high);
+    return rank;
 }
 
-static bool told_apart(const json_t *a, const json_t *b, const char *metric)
+static bool overlaps(struct rank a, struct rank b)
 {
-    struct span x[2];
-    return spans_get(a, b, metric, x) && (x[0].low > x[1].high || x[1].low > x[0].high);
+    return a.low <= b.high && b.low <= a.high;
 }
 
-static const json_t *best_cell(const struct show *s, const json_t *group, const char *metric)
+static const json_t *leader_of(const struct show *s, const json_t *group, const char *metric)
 {
     size_t i;
-    const json_t *cell, *best = NULL;
-    struct summary best_summary = {0};
+    const json_t *cell, *leader = NULL;
+    double best = 0;
     json_array_foreach(json_object_get(group, "cells"), i, cell)
     {
         struct summary x = show_summary(cell, metric);
-        if (!x.there || x.neutral || !is_contestant(s, cell))
+        struct rank rank = rank_of(cell, metric);
+        if (!rank.known || x.neutral || !is_contestant(s, cell))
             continue;
-        bool better =
-            x.higher_is_better ? x.value > best_summary.value : x.value < best_summary.value;
-        if (!best || better) {
-            best = cell;
-            best_summary = x;
+        if (!leader || (x.higher_is_better ? rank.ratio > best : rank.ratio < best)) {
+            leader = cell;
+            best = rank.ratio;
         }
     }
-    return best;
+    return leader;
 }
 
 enum show_mark show_mark_of(const struct show *s, const json_t *group, const json_t *cell,
                             const char *metric)
 {
     size_t i;
-    const json_t *best = best_cell(s, group, metric), *other;
-    unsigned rivals = 0, same = 0;
-    if (!best || !is_contestant(s, cell) || !show_summary(cell, metric).there)
+    const json_t *leader = leader_of(s, group, metric), *other;
+    struct rank lead = rank_of(leader, metric), own = rank_of(cell, metric);
+    unsigned rivals = 0, unknown = 0, same = 0;
+    if (!leader || !own.known || !is_contestant(s, cell))
         return MARK_NONE;
     json_array_foreach(json_object_get(group, "cells"), i, other)
     {
-        if (other == best || !is_contestant(s, other) || !show_summary(other, metric).there)
+        struct rank rank = rank_of(other, metric);
+        if (other == leader || !is_contestant(s, other) || !show_summary(other, metric).there)
             continue;
         rivals++;
-        same += !told_apart(best, other, metric);
+        unknown += !rank.known;
+        same += rank.known && overlaps(lead, rank);
     }
-    if (rivals == 0)
-        return MARK_NONE;
-    if (same == 0)
-        return cell == best ? MARK_BEST : MARK_NONE;
-    return cell == best || !told_apart(best, cell, metric) ? MARK_SAME : MARK_NONE;
+    if (same > 0)
+        return overlaps(lead, own) ? MARK_SAME : MARK_NONE;
+    return cell == leader && rivals > 0 && unknown == 0 ? MARK_BEST : MARK_NONE;
+}
+
+/* ---- values ---- */
+
+bool show_is_few(double count, double confidence)
+{
+    return count < COUNT_MIN || confidence < CONFIDENCE_MIN;
+}
+
+static void estimate(struct show *s, const struct summary *x, const double at[3],
+                     enum format_form form, char buf[FORMAT_SIZE])
+{
+    bool few = isfinite(at[0]) && show_is_few(x->count, x->confidence);
+    format_interval(at[0], few ? NAN : at[1], few ? NAN : at[2], form, buf);
+    s->used_interval |= !few && isfinite(at[0]) && isfinite(at[1]) && isfinite(at[2]);
+    if (!few || !isfinite(x->count))
+        return;
+    s->used_count = true;
+    size_t used = strlen(buf);
+    snprintf(buf + used, FORMAT_SIZE - used, " n=%.0f", x->count);
+}
+
+void show_estimate(struct show *s, const struct summary *x, double divisor, enum format_form form,
+                   char buf[FORMAT_SIZE])
+{
+    const double at[3] = {x->value / divisor, x->low / divisor, x->high / divisor};
+    estimate(s, x, at, form, buf);
+}
+
+void show_ratio(struct show *s, const struct summary *x, char buf[FORMAT_SIZE])
+{
+    const double at[3] = {x->ratio, x->ratio_low, x->ratio_high};
+    estimate(s, x, at, FORMAT_RANGE, buf);
 }
 
 void show_value(struct show *s, struct table *table, unsigned column, const json_t *group,
-                const char *subject, const char *metric, double divisor, int wide)
+                const char *subject, const char *metric, double divisor, enum format_form form)
 {
     const json_t *cell = group ? show_cell(group, subject) : NULL;
     struct summary x = show_summary(cell, metric);
@@ -227,7 +255,7 @@ void show_value(struct show *s, struct table *table, unsigned column, const json
         return;
     }
     char text[FORMAT_SIZE];
-    format_interval(x.value / divisor, x.low / divisor, x.high / divisor, wide, text);
+    show_estimate(s, &x, divisor, form, text);
     enum show_mark mark = show_mark_of(s, group, cell, metric);
     const char *sign = mark == MARK_BEST ? " \xe2\x96\xb2" : mark == MARK_SAME ? " =" : "  ";
     s->used_best |= mark == MARK_BEST;
@@ -235,6 +263,39 @@ void show_value(struct show *s, struct table *table, unsigned column, const json
     s->used_bound |= x.harness_bound;
     style = mark == MARK_BEST ? STYLE_GOOD : x.harness_bound ? STYLE_DIM : STYLE_PLAIN;
     table_cell(table, column, style, "%s%s%s", text, x.harness_bound ? "\xe2\x80\xa0" : "", sign);
+}
+
+/* "100000" becomes "100,000"; what is no whole number stays. */
+static void grouped(const char *value, size_t length, char *buf, size_t size)
+{
+    bool whole = length > 3 && strspn(value, "0123456789") >= length;
+    size_t used = 0;
+    for (size_t i = 0; i < length && used + 2 < size; i++) {
+        if (whole && i && (length - i) % 3 == 0)
+            buf[used++] = ',';
+        buf[used++] = value[i];
+    }
+    buf[used] = '\0';
+}
+
+void show_params(const json_t *group, const char *but, char *buf, size_t size)
+{
+    const char *p = member_text(group, "params_key");
+    size_t used = 0;
+    buf[0] = '\0';
+    while (*p) {
+        size_t length = strcspn(p, ","), name = strcspn(p, "=,");
+        bool skipped = but && strlen(but) == name && strncmp(p, but, name) == 0;
+        if (!skipped && used + 1 < size) {
+            char value[64] = "";
+            if (name < length)
+                grouped(p + name + 1, length - name - 1, value, sizeof value);
+            int n = snprintf(buf + used, size - used, "%s%.*s%s%s", used ? " " : "", (int)name, p,
+                             name < length ? "=" : "", value);
+            used += n > 0 ? (size_t)n : 0;
+        }
+        p += length + (p[length] == ',');
+    }
 }
 
 /* ---- the whole ---- */
@@ -294,7 +355,7 @@ enum cli_exit show_job(struct cli *c, const char *id)
     enum cli_exit code = client_path_segment(path, id, &c->err);
     if (code != CLI_OK)
         return code;
-    snprintf(trials_path, sizeof trials_path, "%s/trials?limit=%d", path, TRIALS_LOOKED_AT);
+    snprintf(trials_path, sizeof trials_path, "%s/trials?limit=%d", path, TRIALS_PAGE);
     text_copy(path + strlen(path), sizeof path - strlen(path), "/results");
     code = client_get(c->client, path, &doc, &c->err);
     if (code != CLI_OK)
@@ -305,7 +366,7 @@ enum cli_exit show_job(struct cli *c, const char *id)
         !json_is_array(json_object_get(doc, "groups")))
         return cli_fail(c, CLI_FAILED, "%s: the reply has no job and groups", path);
     allocators = extra_get(c, "/api/v1/allocators", 0);
-    trials = extra_get(c, trials_path, TRIALS_LOOKED_AT);
+    trials = extra_get(c, trials_path, SHOW_TRIALS_MAX);
     if (!is_reference(json_object_get(doc, "job")))
         workloads = extra_get(c, "/api/v1/workloads", 0);
     struct show s = {.c = c,

@@ -6,6 +6,7 @@
 #include <math.h>
 
 #include "daemon/cli/cli.h"
+#include "daemon/cli/format.h"
 #include "daemon/cli/table.h"
 
 /* Fetch /jobs/ID/results (and what else the tables need) and print it: tables, or with --json the
@@ -16,6 +17,7 @@ enum cli_exit show_job(struct cli *c, const char *id);
 
 #define SHOW_SUBJECTS_MAX 64
 #define SHOW_NOTES_MAX    24
+#define SHOW_TRIALS_MAX   2000 /* looked at, for isolation and discards */
 
 struct show {
     struct cli *c;
@@ -24,12 +26,13 @@ struct show {
     const json_t *trials;     /* items of /jobs/ID/trials; may be NULL */
     const json_t *workloads;  /* items of /workloads; NULL where no view needs them */
     unsigned columns;         /* of the terminal, 0 no limit */
-    bool used_best, used_same, used_bound; /* which marks need their explanation */
+    /* What the tables printed that needs an explanation. */
+    bool used_best, used_same, used_bound, used_interval, used_count, used_scaling;
 };
 
 struct summary {
     bool there;
-    double value, low, high, ratio, ratio_low, ratio_high, confidence, noise, null_share;
+    double value, low, high, ratio, ratio_low, ratio_high, confidence, count, noise, null_share;
     bool harness_bound;
     const char *unit;
     bool higher_is_better, neutral;
@@ -49,14 +52,23 @@ bool show_subject_is_harness(const struct show *s, const char *subject);
 const char *show_absence(const json_t *cell, enum term_style *ret_style);
 
 enum show_mark { MARK_NONE, MARK_BEST, MARK_SAME };
-/* Whether the subject is the best of its group in a metric, or cannot be told from the best.
- * Compared through the ratio to the reference where both have one (it is the sharper), else by
- * the values' own intervals. Harness rows take no part, nor do those of unknown kind. */
+/* Whether the subject is the best of its group in a metric, or cannot be told from the best, by
+ * the intervals of the ratios to the reference (it is 1 itself). Harness rows take no part, nor do
+ * those of unknown kind. */
 enum show_mark show_mark_of(const struct show *s, const json_t *group, const json_t *cell,
                             const char *metric);
 /* Value, interval and marks of one cell into the table. */
 void show_value(struct show *s, struct table *table, unsigned column, const json_t *group,
-                const char *subject, const char *metric, double divisor, int wide);
+                const char *subject, const char *metric, double divisor, enum format_form form);
+/* Repetitions too few for an interval of 95%: none may look like one. */
+bool show_is_few(double count, double confidence);
+/* A value with its interval, or with its count ("n=3") where those are too few. */
+void show_estimate(struct show *s, const struct summary *x, double divisor, enum format_form form,
+                   char buf[FORMAT_SIZE]);
+/* The same for its ratio to the reference. */
+void show_ratio(struct show *s, const struct summary *x, char buf[FORMAT_SIZE]);
+/* Parameters beside the defaults, "live=10,000 touch=all"; without the one named `but`, or NULL. */
+void show_params(const json_t *group, const char *but, char *buf, size_t size);
 
 void show_reference(struct show *s);
 void show_pages(struct show *s);

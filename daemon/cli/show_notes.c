@@ -8,13 +8,20 @@
 static void note_marks(const struct show *s)
 {
     if (s->used_best)
-        printf("\xe2\x96\xb2 best, its interval meets no other   ");
+        printf("\xe2\x96\xb2 best, the interval of its ratio meets no other   ");
     if (s->used_same)
         printf("= not told apart from the best   ");
     if (s->used_bound)
         printf("\xe2\x80\xa0 harness-bound: more than half is the harness's own cost");
     if (s->used_best || s->used_same || s->used_bound)
         putchar('\n');
+}
+
+static void note_intervals(const struct show *s)
+{
+    if (s->used_interval || s->used_count)
+        printf("Intervals are 95%% unless n is shown.%s\n",
+               s->used_scaling ? " That of scaling is the widest its two values allow." : "");
 }
 
 /* The reference against itself, smallest and largest over all groups. */
@@ -47,27 +54,75 @@ static void note_noise(const struct show *s)
                100 * least, 100 * most, where);
 }
 
+/* A trial that failed before its first turn measured nothing, and may not have got that far. */
+static bool has_measured(const json_t *trial)
+{
+    const char *outcome = member_text(trial, "outcome");
+    return !outcome[0] || strcmp(outcome, "ok") == 0 || member_real(trial, "turns_done") > 0;
+}
+
+static int level_rank(const char *level)
+{
+    return strcmp(level, "full") == 0 ? 2 : strcmp(level, "partial") == 0 ? 1 : 0;
+}
+
+static bool has_bit(const json_t *trial, const char *bit)
+{
+    size_t i;
+    const json_t *own;
+    json_array_foreach(json_object_get(trial, "isolation"), i, own)
+    {
+        if (json_is_string(own) && strcmp(json_string_value(own), bit) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* What every trial had of what this one had. */
+static void common_bits(const struct show *s, const json_t *of, char *buf, size_t size)
+{
+    size_t i, k, used = 0;
+    const json_t *bit, *trial;
+    buf[0] = '\0';
+    json_array_foreach(json_object_get(of, "isolation"), i, bit)
+    {
+        const char *name = json_string_value(bit) ? json_string_value(bit) : "";
+        bool all = name[0] != '\0';
+        json_array_foreach(s->trials, k, trial) all =
+            all && (!has_measured(trial) || has_bit(trial, name));
+        if (!all || used + 1 >= size)
+            continue;
+        int n = snprintf(buf + used, size - used, "%s%s", used ? ", " : "", name);
+        used += n > 0 ? (size_t)n : 0;
+    }
+}
+
 static void note_isolation(const struct show *s)
 {
-    const char *level = "", *bits = "";
-    char list[256] = "";
-    size_t i, count = json_array_size(s->trials);
-    const json_t *trial, *bit;
-    if (count == 0)
-        return;
-    json_array_foreach(s->trials, i, trial) level = member_text(trial, "isolation_level");
-    trial = json_array_get(s->trials, count - 1);
-    json_array_foreach(json_object_get(trial, "isolation"), i, bit)
+    const json_t *lowest = NULL, *trial;
+    bool mixed = false;
+    size_t i;
+    json_array_foreach(s->trials, i, trial)
     {
-        size_t used = strlen(list);
-        bits = json_string_value(bit) ? json_string_value(bit) : "";
-        snprintf(list + used, sizeof list - used, "%s%s", i ? ", " : "", bits);
+        if (!has_measured(trial))
+            continue;
+        int rank = level_rank(member_text(trial, "isolation_level"));
+        int least = lowest ? level_rank(member_text(lowest, "isolation_level")) : rank;
+        mixed |= rank != least;
+        if (!lowest || rank < least)
+            lowest = trial;
     }
-    char clean[320], line[320];
-    snprintf(line, sizeof line, "Isolation reached: %s%s%s%s", level, list[0] ? " (" : "", list,
-             list[0] ? ")" : "");
+    if (!lowest)
+        return;
+    char bits[256], clean[448], line[448];
+    common_bits(s, lowest, bits, sizeof bits);
+    snprintf(line, sizeof line, "Isolation reached: %s%.16s%s%s%s", mixed ? "mixed, lowest " : "",
+             member_text(lowest, "isolation_level"), bits[0] ? " (" : "", bits, bits[0] ? ")" : "");
     term_clean(clean, sizeof clean, line);
-    printf("%s\n", clean);
+    printf("%s", clean);
+    if (json_array_size(s->trials) >= SHOW_TRIALS_MAX)
+        printf(", in the first %d trials", SHOW_TRIALS_MAX);
+    putchar('\n');
 }
 
 static void note_housekeeping(const struct show *s)
@@ -102,8 +157,8 @@ static void note_discards(const struct show *s)
         member_text(trial, "discard_reason");
     char clean[160];
     term_clean(clean, sizeof clean, reason);
-    printf("%.0f steps were discarded and measured again%s%s\n", discarded, clean[0] ? ": " : "",
-           clean);
+    printf("%.0f %s discarded as noisy%s%s\n", discarded,
+           discarded > 1 ? "attempts were" : "attempt was", clean[0] ? ": " : "", clean);
 }
 
 static void note_failures(const struct show *s)
@@ -155,6 +210,7 @@ void show_notes(struct show *s)
 {
     putchar('\n');
     note_marks(s);
+    note_intervals(s);
     note_noise(s);
     note_isolation(s);
     note_housekeeping(s);

@@ -25,9 +25,9 @@ static void pages_rows(struct show *s, struct table *table, const json_t *group)
             table_cell(table, 1, style, "%s", absence);
             continue;
         }
-        format_interval(x.value, x.low, x.high, 1, text);
+        show_estimate(s, &x, 1, FORMAT_RANGE, text);
         table_cell(table, 1, STYLE_PLAIN, "%s", text);
-        format_interval(x.ratio, x.ratio_low, x.ratio_high, 1, text);
+        show_ratio(s, &x, text);
         bool control = strcmp(member_text(cell, "role"), "reference") == 0;
         table_cell(table, 2, STYLE_PLAIN, "%s", control ? "1" : text);
         format_value(show_summary(cell, "first_touch_ns_per_page").value, "ns", text);
@@ -35,7 +35,6 @@ static void pages_rows(struct show *s, struct table *table, const json_t *group)
         format_value(show_summary(cell, "huge_bytes").value, "bytes", text);
         table_cell(table, 4, STYLE_PLAIN, "%s", text);
     }
-    (void)s;
 }
 
 void show_pages(struct show *s)
@@ -49,7 +48,8 @@ void show_pages(struct show *s)
         char memory[FORMAT_SIZE];
         double bytes = member_real(json_object_get(group, "params"), "bytes");
         format_value(bytes, "bytes", memory);
-        const char *key = member_text(group, "params_key");
+        char key[128];
+        show_params(group, "bytes", key, sizeof key);
         show_title("Huge pages: dependent loads%s%s%s%s", isfinite(bytes) ? " over " : "",
                    isfinite(bytes) ? memory : "", key[0] ? ", " : "", key);
         cleanup_(table_free_p) struct table *table = table_new();
@@ -77,50 +77,132 @@ static const struct {
 };
 #define FORK_COLUMNS (sizeof fork_columns / sizeof fork_columns[0])
 
-/* The cell of a workload for a subject on some pages, in any group; its group too. */
-static const json_t *fork_cell(const struct show *s, const char *workload, const char *subject,
-                               const char *pages)
+static bool is_fork(const json_t *group)
 {
-    size_t g, i;
-    const json_t *group, *cell;
-    json_array_foreach(s->groups, g, group)
+    return strncmp(member_text(group, "workload"), "fork-", 5) == 0;
+}
+
+/* One row of the table: what its cells have in common. */
+struct fork_row {
+    const char *subject, *pages, *key;
+    double threads;
+};
+
+static const json_t *fork_row_cell(const json_t *group, const struct fork_row *row)
+{
+    size_t i;
+    const json_t *cell;
+    if (strcmp(member_text(group, "params_key"), row->key) != 0 ||
+        (long)member_real(group, "threads") != (long)row->threads)
+        return NULL;
+    json_array_foreach(json_object_get(group, "cells"), i, cell)
     {
-        if (strcmp(member_text(group, "workload"), workload) != 0)
-            continue;
-        json_array_foreach(json_object_get(group, "cells"), i,
-                           cell) if (strcmp(member_text(cell, "subject"), subject) == 0 &&
-                                     strcmp(member_text(cell, "pages"), pages) == 0) return cell;
+        if (strcmp(member_text(cell, "subject"), row->subject) == 0 &&
+            strcmp(member_text(cell, "pages"), row->pages) == 0)
+            return cell;
     }
     return NULL;
 }
 
-static void fork_row(const struct show *s, struct table *table, const char *subject,
-                     const char *pages)
+/* The row's cell in the first group of a workload, of any fork workload with NULL; and where. */
+static const json_t *fork_cell(const struct show *s, const char *workload,
+                               const struct fork_row *row, size_t *ret_group)
 {
-    table_row(table);
-    table_cell(table, 0, STYLE_PLAIN, "%s", subject);
-    table_cell(table, 1, STYLE_PLAIN, "%s", pages);
-    for (unsigned i = 0; i < FORK_COLUMNS; i++) {
-        const json_t *cell = fork_cell(s, fork_columns[i].workload, subject, pages);
-        struct summary x = show_summary(cell, fork_columns[i].metric);
-        enum term_style style = STYLE_PLAIN;
-        char text[FORMAT_SIZE];
-        if (x.there) {
-            struct format_scale scale = format_scale_for(x.value, x.unit);
-            format_interval(x.value / scale.divisor, x.low / scale.divisor, x.high / scale.divisor,
-                            0, text);
-            table_cell(table, i + 2, style, "%s %s", text,
-                       strcmp(scale.unit, "ratio") == 0 ? "" : scale.unit);
-            continue;
+    size_t g;
+    const json_t *group;
+    json_array_foreach(s->groups, g, group)
+    {
+        bool wanted =
+            workload ? strcmp(member_text(group, "workload"), workload) == 0 : is_fork(group);
+        const json_t *cell = wanted ? fork_row_cell(group, row) : NULL;
+        if (cell) {
+            *ret_group = g;
+            return cell;
         }
-        const char *absence = cell ? show_absence(cell, &style) : "";
-        table_cell(table, i + 2, style, "%s", absence);
     }
+    return NULL;
+}
+
+static void fork_value(struct show *s, struct table *table, unsigned column, const json_t *cell,
+                       const char *metric)
+{
+    struct summary x = show_summary(cell, metric);
+    enum term_style style = STYLE_PLAIN;
+    char text[FORMAT_SIZE];
+    if (!x.there) {
+        const char *absence = cell ? show_absence(cell, &style) : "";
+        table_cell(table, column, style, "%s", absence);
+        return;
+    }
+    struct format_scale scale = format_scale_for(x.value, x.unit);
+    show_estimate(s, &x, scale.divisor, FORMAT_PERCENT, text);
+    size_t number = strcspn(text, " "); /* the unit stands behind the number */
+    bool few = show_is_few(x.count, x.confidence);
+    const char *unit = strcmp(scale.unit, "ratio") == 0 ? "" : scale.unit;
+    if (few)
+        table_cell(table, column, style, "%.*s%s%s%s", (int)number, text, unit[0] ? " " : "", unit,
+                   text + number);
+    else
+        table_cell(table, column, style, "%s%s%s", text, unit[0] ? " " : "", unit);
+}
+
+static void fork_row_print(struct show *s, struct table *table, const json_t *group,
+                           const struct fork_row *row)
+{
+    char params[TABLE_CELL_SIZE];
+    show_params(group, NULL, params, sizeof params);
+    table_row(table);
+    table_cell(table, 0, STYLE_PLAIN, "%s", row->subject);
+    table_cell(table, 1, STYLE_PLAIN, "%s", row->pages);
+    for (unsigned i = 0; i < FORK_COLUMNS; i++) {
+        size_t at;
+        const json_t *cell = fork_cell(s, fork_columns[i].workload, row, &at);
+        fork_value(s, table, i + 2, cell, fork_columns[i].metric);
+    }
+    if (table_columns(table) == FORK_COLUMNS + 2)
+        return;
+    if (row->threads > 1)
+        table_cell(table, FORK_COLUMNS + 2, STYLE_PLAIN, "T=%.0f %s", row->threads, params);
+    else
+        table_cell(table, FORK_COLUMNS + 2, STYLE_PLAIN, "%s", params);
+}
+
+/* Each set of subject, pages, parameters and threads once, where it first stands. */
+static void fork_rows(struct show *s, struct table *table, const char *subject)
+{
+    size_t g, i, first = 0;
+    const json_t *group, *cell;
+    json_array_foreach(s->groups, g, group)
+    {
+        json_array_foreach(json_object_get(group, "cells"), i, cell)
+        {
+            struct fork_row row = {.subject = subject,
+                                   .pages = member_text(cell, "pages"),
+                                   .key = member_text(group, "params_key"),
+                                   .threads = member_real(group, "threads")};
+            if (!is_fork(group) || strcmp(member_text(cell, "subject"), subject) != 0)
+                continue;
+            if (fork_cell(s, NULL, &row, &first) == cell)
+                fork_row_print(s, table, group, &row);
+        }
+    }
+}
+
+static bool fork_has_params(const struct show *s)
+{
+    size_t g;
+    const json_t *group;
+    json_array_foreach(s->groups, g, group)
+    {
+        if (is_fork(group) &&
+            (member_text(group, "params_key")[0] || member_real(group, "threads") > 1))
+            return true;
+    }
+    return false;
 }
 
 void show_fork(struct show *s)
 {
-    static const char *const modes[] = {"4k", "thp", "hugetlb-2m", "hugetlb-1g"};
     const char *subjects[SHOW_SUBJECTS_MAX];
     unsigned count = show_subjects(s, "fork-", subjects);
     if (count == 0)
@@ -131,11 +213,10 @@ void show_fork(struct show *s)
     table_column(table, "pages", "", false);
     for (unsigned i = 0; i < FORK_COLUMNS; i++)
         table_column(table, fork_columns[i].first, fork_columns[i].second, true);
+    if (fork_has_params(s))
+        table_column(table, "parameters", "not at their default", false);
     for (unsigned i = 0; i < count; i++)
-        for (unsigned m = 0; m < sizeof modes / sizeof modes[0]; m++)
-            if (fork_cell(s, "fork-latency", subjects[i], modes[m]) ||
-                fork_cell(s, "fork-cow", subjects[i], modes[m]))
-                fork_row(s, table, subjects[i], modes[m]);
+        fork_rows(s, table, subjects[i]);
     table_print(table, stdout, s->columns);
 }
 
@@ -187,14 +268,20 @@ static void generic_metrics(const struct show *s, const json_t *group,
     }
 }
 
-static void generic_ratio(struct table *table, unsigned column, const json_t *cell,
+static void generic_ratio(struct show *s, struct table *table, unsigned column, const json_t *cell,
                           const char *metric)
 {
     struct summary x = show_summary(cell, metric);
     char text[FORMAT_SIZE];
     bool reference = strcmp(member_text(cell, "role"), "reference") == 0;
-    format_interval(x.ratio, x.ratio_low, x.ratio_high, 1, text);
+    show_ratio(s, &x, text);
     table_cell(table, column, STYLE_PLAIN, "%s", reference ? "1" : text);
+}
+
+/* A share's own interval would read as another share if it were relative. */
+static enum format_form generic_form(const char *metric)
+{
+    return strncmp(metric, "frag_", 5) == 0 ? FORMAT_RANGE : FORMAT_PERCENT;
 }
 
 static void generic_row(struct show *s, struct table *table, const json_t *group,
@@ -213,16 +300,15 @@ static void generic_row(struct show *s, struct table *table, const json_t *group
         if (by_pages || i > 0) {
             struct summary x = show_summary(cell, columns[i].metric);
             char text[FORMAT_SIZE];
-            format_interval(x.value / columns[i].scale.divisor, x.low / columns[i].scale.divisor,
-                            x.high / columns[i].scale.divisor, 0, text);
+            show_estimate(s, &x, columns[i].scale.divisor, generic_form(columns[i].metric), text);
             table_cell(table, columns[i].column, STYLE_PLAIN, "%s", text);
         } else {
             show_value(s, table, columns[i].column, group, subject, columns[i].metric,
-                       columns[i].scale.divisor, 0);
+                       columns[i].scale.divisor, generic_form(columns[i].metric));
         }
     }
     if (count)
-        generic_ratio(table, 1, cell, columns[0].metric);
+        generic_ratio(s, table, 1, cell, columns[0].metric);
     table_cell(table, table_columns(table) - 1, STYLE_PLAIN, "%.0f / %.0f",
                member_real(trials, "ok"), member_real(trials, "failed"));
 }

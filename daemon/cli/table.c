@@ -13,7 +13,7 @@ struct cell {
 };
 
 struct column {
-    char first[48], second[48];
+    char first[TABLE_CELL_SIZE], second[TABLE_CELL_SIZE];
     bool right;
     unsigned width;
 };

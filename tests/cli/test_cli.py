@@ -2,6 +2,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import stat
 import subprocess
@@ -469,157 +470,6 @@ class Watching(unittest.TestCase):
             self.assertEqual(process.returncode, 5, err)
 
 
-class Tables(unittest.TestCase):
-    def shown(self, *args, groups=None, env=None, jobs=None, workloads=None,
-              allocators=ALLOCATORS):
-        routes = job_routes()
-        for path, items in (("workloads", workloads), ("allocators", allocators)):
-            routes["GET", f"/api/v1/{path}"] = Reply({"items": items, "next": None}
-                                                     if items is not None else {}, 200)
-        if groups is not None:
-            routes["GET", f"{JOB}/results"] = Reply({"job": jobs or job(), "groups": groups})
-        with FakeServer(routes) as server:
-            got = heapmark("show", JOB_ID, *args, server=server.url, env=env)
-            self.assertEqual(got.returncode, 0, got.stderr)
-            return got.stdout
-
-    def row(self, text, start):
-        return next(line for line in text.splitlines() if line.startswith(start))
-
-    def test_reference(self):
-        text = self.shown()
-        head = self.row(text, "allocator")
-        for word in ("cold T=1", "cold T=2", "churn T=1", "warm T=2", "fragmentation", "peak RSS",
-                     "scaling 1→2"):
-            self.assertIn(word, head)
-        jemalloc = self.row(text, "jemalloc")
-        self.assertIn("15.0 [14.7–15.3] ▲", jemalloc)    # told apart from glibc
-        self.assertIn("2.01 [1.97–2.05] =", jemalloc)    # 0.5% apart, interval ±1%
-        self.assertIn("failed", jemalloc)                # warm T=2 crashed
-        self.assertIn("64.0 MiB", jemalloc)
-        self.assertIn("1.94 / 1.87 / –", jemalloc)
-        null = self.row(text, "harness: null")
-        self.assertIn("†", null)
-        self.assertNotIn("▲", null)
-        for note in ("A/A noise (the reference against itself): ±0.4% to ±1.0% (chase)",
-                     "Isolation reached: partial (uid, cgroup)", "no CPU was left for the daemon",
-                     "jemalloc table-warm T=2 4k: crashed: signal 11 after 40 of 410 turns",
-                     "not measured: mimalloc is not installed", "▲ best", "† harness-bound"):
-            self.assertIn(note, text)
-
-    def test_short_tables(self):
-        text = self.shown()
-        self.assertIn("Huge pages: dependent loads over 256 MiB", text)
-        self.assertRegex(self.row(text, "thp"), r"160 \[157–163\]\s+0\.667 \[0\.660–0\.674\]")
-        self.assertRegex(self.row(text, "hugetlb-1g"), r"failed")
-        fork = text[text.index("fork and copy on write"):]
-        self.assertIn("2.60 ±2.0% ms", fork)
-        self.assertIn("2500 ±2.0% ns", fork)
-
-    def test_width_and_colour(self):
-        for columns in (60, 80, 120, 200):
-            text = self.shown(env={"COLUMNS": str(columns)})
-            table = text[text.index("Throughput"):text.index("Huge pages")]
-            self.assertLessEqual(max(map(len, table.splitlines())), columns)
-            self.assertEqual(table.count("harness: null"), table.count("allocator "))
-        self.assertNotIn("\x1b", self.shown())
-        self.assertIn("\x1b[1;32m", self.shown("--color", "always"))
-
-    def test_nothing_is_told_apart_by_too_few_repetitions(self):
-        groups = reference_groups()
-        for g in groups:
-            for c in g["cells"]:
-                for row in c["summaries"].values():
-                    row["confidence"] = 0.5
-        text = self.shown(groups=groups)
-        self.assertNotIn("▲", text)
-        self.assertIn(" =", self.row(text, "jemalloc"))
-
-    def test_generic(self):
-        groups = [group("chase", 1, reference_groups()[6]["cells"], axis="pages"),
-                  group("larson", 2, throughput(2e6, 3e6, 9e6, 2), params_key="live=10")]
-        text = self.shown(groups=groups, jobs=job(preset=""))
-        self.assertIn("larson T=2 4k, live=10", text)
-        self.assertIn("1.50 [1.48–1.52]", self.row(text, "jemalloc"))
-        self.assertIn("160 ±2.0%", self.row(text, "thp"))
-
-    def test_generic_leads_with_what_the_workload_is_about(self):
-        def fork(value, role, **more):
-            return cell("glibc" if role == "reference" else "jemalloc",
-                        {"minor_faults": summary(7, unit="faults", direction="lower", ratio=1),
-                         "fork_ns": summary(value, unit="ns", direction="lower", ratio=0.5),
-                         **more}, role=role)
-        groups = [group("fork-latency", 1, [fork(3000, "reference"), fork(1500, "subject")])]
-        workloads = [{"name": "other", "metrics": [{"name": "minor_faults"}]},
-                     {"name": "fork-latency", "metrics": [{"name": "fork_ns"}]}]
-        text = self.shown(groups=groups, jobs=job(preset=""), workloads=workloads)
-        self.assertRegex(self.row(text, "allocator"), r"ratio +fork_ns +minor_faults +trials")
-        self.assertRegex(self.row(text, "jemalloc"), r"0\.500 .*1500 .*▲ +7\.00")
-        self.assertNotIn("p99", text)
-        for broken in (None, [], [{}], [{"name": "fork-latency", "metrics": []}],
-                       [{"name": "fork-latency", "metrics": [{"name": "absent"}]}]):
-            text = self.shown(groups=groups, jobs=job(preset=""), workloads=broken)
-            self.assertRegex(self.row(text, "allocator"), r"ratio +minor_faults +fork_ns +trials")
-
-    def test_fork_needs_no_hundred_calls(self):
-        groups = reference_groups()
-        groups[-2]["cells"][0]["summaries"]["fork_max_ns"] = summary(9e6, unit="ns",
-                                                                     direction="lower")
-        text = self.shown(groups=groups)
-        fork = text[text.index("fork and copy on write"):]
-        self.assertNotIn("p99", fork)
-        self.assertIn("9.00 ±2.0% ms", self.row(fork, "glibc"))
-
-    def test_no_baseline_is_ever_best(self):
-        cells = [cell("glibc", {"pairs_per_s": summary(10e6)}, role="reference"),
-                 cell("jemalloc", {"pairs_per_s": summary(15e6, ratio=1.5)})]
-        baselines = [cell(name, {"pairs_per_s": summary(90e6, ratio=9.0)})
-                     for name in ("null", "bump", "lifo")]
-        kinds = [{"name": c["subject"], "kind": "baseline"} for c in baselines]
-        for workload, preset in (("table-churn", "reference"), ("larson", "")):
-            groups = [group(workload, 1, cells + baselines)]
-            text = self.shown(groups=groups, jobs=job(preset=preset),
-                              allocators=ALLOCATORS[:3] + kinds)
-            self.assertIn("▲", self.row(text, "jemalloc"))
-            for c in baselines:
-                self.assertNotIn("▲", self.row(text, f"harness: {c['subject']}"))
-            # Where the server does not say what is a baseline, anything may be one.
-            for allocators in (None, [], [{"name": c["subject"]} for c in cells + baselines]):
-                text = self.shown(groups=groups, jobs=job(preset=preset), allocators=allocators)
-                self.assertNotIn("▲", text)
-                self.assertIn("bump", text)
-
-    def test_odd_results_do_not_break_it(self):
-        hostile = cell("evil\x1b[2J\nname", {"pairs_per_s": {"value": "x", "unit": 3}}, ok=None)
-        for groups in ([], [{}], [group("table-cold", 1, [])], [group("table-cold", 1, [hostile])],
-                       [group("x", 1, [hostile])], [group("chase", 1, [{}], axis="pages")],
-                       [group("table-cold", 1, [cell(f"a{i}", {}) for i in range(100)])],
-                       [group("table-cold", i, throughput(1, 2, 3, i)) for i in range(30)],
-                       [group("x", 1, [cell("a", {f"m{i}": summary(i) for i in range(60)})])]):
-            for preset in ("reference", "other"):
-                text = self.shown(groups=groups, jobs=job(preset=preset))
-                self.assertNotIn("\x1b", text)
-
-    def test_results_without_groups(self):
-        for body in ({}, {"job": job()}, {"job": [], "groups": []}, {"groups": []}):
-            routes = job_routes()
-            routes["GET", f"{JOB}/results"] = Reply(body)
-            with FakeServer(routes) as server:
-                self.assertEqual(heapmark("show", JOB_ID, server=server.url).returncode, 1)
-
-    def test_json_is_the_document(self):
-        text = self.shown("--json")
-        self.assertEqual(json.loads(text)["groups"], reference_groups())
-
-    def test_without_notes_says_so(self):
-        routes = job_routes()
-        routes["GET", "/api/v1/allocators"] = problem(500, "Broken")
-        with FakeServer(routes) as server:
-            got = heapmark("show", JOB_ID, server=server.url)
-            self.assertEqual(got.returncode, 0)
-            self.assertIn("without /api/v1/allocators", got.stderr)
-
-
 class Running(unittest.TestCase):
     def test_run(self):
         for state, code in (("succeeded", 0), ("failed", 1), ("lost", 6)):
@@ -808,6 +658,30 @@ class Generated(unittest.TestCase):
         self.assertEqual(self.complete("list", "--state", "s"), {"succeeded"})
         self.assertEqual(self.complete("token", "re"), {"revoke"})
         self.assertNotIn("--local", self.complete("show", "--"))
+
+
+class Dev(unittest.TestCase):
+    def test_a_failed_configuration_is_shown_and_leaves_nothing_in_tmp(self):
+        source = os.environ.get("HEAPMARK_SOURCE_DIR", ".")
+        with tempfile.TemporaryDirectory() as directory:
+            tree, programs = os.path.join(directory, "tree"), os.path.join(directory, "bin")
+            os.mkdir(tree)
+            os.mkdir(programs)
+            shutil.copy(os.path.join(source, "dev"), tree)
+            for name, body in (("cmake", "echo the stub failed >&2; exit 3"),
+                               ("dpkg-query", "echo installed")):
+                path = os.path.join(programs, name)
+                with open(path, "w", encoding="utf-8") as f:
+                    f.write(f"#!/bin/sh\n{body}\n")
+                os.chmod(path, 0o755)
+            env = dict(os.environ, PATH=f"{programs}:{os.environ['PATH']}", HEAPMARK_NO_INSTALL="1")
+            got = subprocess.run(["./dev", "build"], cwd=tree, env=env, capture_output=True,
+                                 text=True, timeout=60)
+            self.assertEqual(got.returncode, 1, got.stderr)
+            self.assertIn("the stub failed", got.stderr)
+            self.assertIn("could not configure the release preset", got.stderr)
+            with open(os.path.join(tree, "build/release/configure.log"), encoding="utf-8") as f:
+                self.assertEqual(f.read(), "the stub failed\n")
 
 
 if __name__ == "__main__":
