@@ -38,6 +38,7 @@ enum http_route_flag {
     HTTP_NO_HEAD = 1u << 1, /* HEAD is not offered (event streams) */
     HTTP_BODY = 1u << 2,    /* takes a JSON body; without this flag a body is refused */
     HTTP_EVENTS = 1u << 3,  /* may answer with an event stream */
+    HTTP_ANY_QUERY = 1u << 4, /* the query is for scripts of the page, not for us */
 };
 
 enum http_query_type { HTTP_TEXT, HTTP_COUNT, HTTP_TIME, HTTP_CHOICE, HTTP_CURSOR };

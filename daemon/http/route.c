@@ -170,6 +170,8 @@ static int query_check_value(const struct http_query_row *row, const char *value
 
 int route_query_check(const struct http_request *rq, struct err *e)
 {
+    if (rq->route->flags & HTTP_ANY_QUERY)
+        return 0;
     for (unsigned i = 0; i < rq->query_count; i++) {
         const struct http_query_row *row = rq->route->query;
         while (row && row->name && strcmp(row->name, rq->query[i].name) != 0)

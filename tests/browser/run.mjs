@@ -1,4 +1,4 @@
-// Runs one of the suites for ctest. usage: node run.mjs unit|pages
+// Runs one of the suites for ctest. usage: node run.mjs unit|pages|real
 //
 // Exit code 77 (skipped), with the reason, when Chromium or the node modules are missing.
 import { spawnSync } from 'node:child_process';
@@ -7,11 +7,11 @@ import path from 'node:path';
 import { missing } from './browser.mjs';
 
 const suite = process.argv[2];
-if (!['unit', 'pages'].includes(suite)) {
-  console.error('usage: node run.mjs unit|pages');
+if (!['unit', 'pages', 'real'].includes(suite)) {
+  console.error('usage: node run.mjs unit|pages|real');
   process.exit(2);
 }
-const why = suite === 'pages' ? missing() : '';
+const why = suite !== 'unit' ? missing() : '';
 if (why) {
   console.log(`skipped: ${why}`);
   process.exit(77);

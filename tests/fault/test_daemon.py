@@ -637,6 +637,13 @@ class Replies(Case):
             {(r["allocator"], r["metric"]): float(r["value"]) for r in rows}, self.wanted()
         )
 
+    def test_pages_take_what_their_addresses_say(self):
+        for page in ("/?state=succeeded&project=x", f"/job?id={self.id}", f"/submit?clone={self.id}",
+                     "/submit?preset=reference", "/host", "/allocators"):
+            reply = self.d.get(page)
+            self.assertEqual(reply.status, 200, page)
+            self.assertIn("text/html", reply.headers["Content-Type"])
+
     def test_idle_daemon(self):
         """A count, not a time: how often anybody of ours woke up in five seconds."""
         family = [self.d.process.pid] + [p for p, _ in heapmarkd.children(self.d.process.pid)]
