@@ -227,6 +227,13 @@ static void world_free(struct world *w)
     free(w);
 }
 
+static void world_end(struct world *w, struct store_job *job)
+{
+    store_job_done(job);
+    world_stop(w);
+    world_free(w);
+}
+
 static const char job_text[] =
     "{\"allocators\":[\"glibc\",\"jemalloc\",\"null\"],\"reference\":\"glibc\",\"seed\":5,"
     "\"workloads\":[{\"workload\":\"table-churn\",\"params\":{\"live\":1000}},"
@@ -383,9 +390,7 @@ static void test_job_succeeds_with_summaries(void **state)
     assert_near(row_of(f, 4, METRIC_PAIRS_PER_S)->ratio, 2);
     assert_near(row_of(f, 4, METRIC_PAIRS_PER_S)->noise, 0);
     free(f);
-    store_job_done(&job);
-    world_stop(w);
-    world_free(w);
+    world_end(w, &job);
 }
 
 static void test_lost_attempts_are_tried_again(void **state)
@@ -401,9 +406,7 @@ static void test_lost_attempts_are_tried_again(void **state)
     assert_int_equal(wait_final(w, uuid, &job), JOB_SUCCEEDED);
     assert_int_equal(w->script.runs, job.steps_total + 2);
     assert_int_equal(job.steps_failed, 0);
-    store_job_done(&job);
-    world_stop(w);
-    world_free(w);
+    world_end(w, &job);
 }
 
 static void test_lost_too_often_is_given_up(void **state)
@@ -419,9 +422,7 @@ static void test_lost_too_often_is_given_up(void **state)
     assert_int_equal(wait_final(w, uuid, &job), JOB_FAILED);
     assert_non_null(strstr(job.error.message, "cells have no result"));
     assert_non_null(strstr(job.error.message, "supervisor gone"));
-    store_job_done(&job);
-    world_stop(w);
-    world_free(w);
+    world_end(w, &job);
 }
 
 static void test_crashing_allocator_fails_alone(void **state)
@@ -443,9 +444,7 @@ static void test_crashing_allocator_fails_alone(void **state)
     /* Three failures of a cell are enough to know; 7 - 3 are not tried, in both groups. */
     assert_int_equal(w->script.runs, job.steps_total - 2 * 4);
     free(f);
-    store_job_done(&job);
-    world_stop(w);
-    world_free(w);
+    world_end(w, &job);
 }
 
 static void test_unavailable_is_said_not_failed(void **state)
@@ -460,9 +459,7 @@ static void test_unavailable_is_said_not_failed(void **state)
     scheduler_wake(w->scheduler);
     assert_int_equal(wait_final(w, uuid, &job), JOB_SUCCEEDED);
     assert_int_equal(w->script.runs, job.steps_total - 2 * 6); /* asked once per group */
-    store_job_done(&job);
-    world_stop(w);
-    world_free(w);
+    world_end(w, &job);
 }
 
 /* Settled behind its back: the store refuses another attempt, and always will. */
@@ -480,9 +477,7 @@ static void test_settled_step_is_passed_over(void **state)
     assert_int_equal(wait_final(w, uuid, &job), JOB_SUCCEEDED);
     assert_int_equal(w->script.runs, job.steps_total - 1);
     assert_int_equal(job.steps_done, job.steps_total);
-    store_job_done(&job);
-    world_stop(w);
-    world_free(w);
+    world_end(w, &job);
 }
 
 /* The store will never take an attempt of the last cell: said once, not tried for ever. */
@@ -499,9 +494,7 @@ static void test_refused_step_fails_with_the_reason(void **state)
     assert_non_null(strstr(job.error.message, "1 of 6 cells have no result"));
     assert_non_null(strstr(job.error.message, "has no cell 5"));
     assert_int_equal(w->script.runs, job.steps_total - 7);
-    store_job_done(&job);
-    world_stop(w);
-    world_free(w);
+    world_end(w, &job);
 }
 
 static void test_noise_is_bounded(void **state)
@@ -517,9 +510,7 @@ static void test_noise_is_bounded(void **state)
     assert_int_equal(wait_final(w, uuid, &job), JOB_FAILED);
     assert_int_equal(w->script.runs, 3 * job.steps_total);
     assert_int_equal(job.steps_discarded, 3 * job.steps_total);
-    store_job_done(&job);
-    world_stop(w);
-    world_free(w);
+    world_end(w, &job);
 }
 
 static void wait_runs(struct world *w, unsigned runs)
@@ -548,9 +539,7 @@ static void test_cancel_breaks_the_ring_off(void **state)
     scheduler_cancel(w->scheduler, uuid);
     assert_int_equal(wait_final(w, uuid, &job), JOB_CANCELLED);
     assert_int_equal(w->script.runs, 1);
-    store_job_done(&job);
-    world_stop(w);
-    world_free(w);
+    world_end(w, &job);
 }
 
 static void test_stopped_job_continues_with_what_it_lacks(void **state)
@@ -581,9 +570,7 @@ static void test_stopped_job_continues_with_what_it_lacks(void **state)
     summaries(w, job.id, f);
     assert_int_equal(row_of(f, 1, METRIC_PAIRS_PER_S)->count, 7);
     free(f);
-    store_job_done(&job);
-    world_stop(w);
-    world_free(w);
+    world_end(w, &job);
 }
 
 int main(void)
