@@ -93,6 +93,44 @@ static void orders_are_spread(void **state)
     assert_int_equal(orders, 6);
 }
 
+/* Nobody always builds or warms up first: every order of three comes up, in both phases, and the
+ * two phases do not repeat each other. */
+static void parts_are_spread(void **state)
+{
+    (void)state;
+    enum { PARTS = 600 };
+    static uint8_t order[2][PARTS];
+    int count = ring_schedule(3, 2, PARTS, PARTS, 77, turns, RING_TURNS_MAX);
+    assert_true(count > 0);
+    for (unsigned phase = RING_BUILD; phase <= RING_WARM; phase++) {
+        unsigned seen[27] = {0}, orders = 0;
+        for (unsigned part = 0; part < PARTS; part++) {
+            const struct ring_turn *t = &turns[(phase * PARTS + part) * 3];
+            for (unsigned i = 0; i < 3; i++)
+                assert_true(t[i].phase == phase && t[i].part == part);
+            order[phase][part] = (uint8_t)(t[0].runner * 9 + t[1].runner * 3 + t[2].runner);
+            seen[order[phase][part]]++;
+        }
+        for (unsigned i = 0; i < 27; i++) {
+            orders += seen[i] > 0;
+            if (seen[i])
+                assert_in_range(seen[i], 60, 140);
+        }
+        assert_int_equal(orders, 6);
+    }
+    assert_memory_not_equal(order[0], order[1], PARTS);
+}
+
+/* How a ring was built says nothing about its slices: the rotations are the same turns. */
+static void rotations_ignore_parts(void **state)
+{
+    (void)state;
+    static struct ring_turn other[RING_TURNS_MAX];
+    assert_true(ring_schedule(3, 100, 1, 1, 9, turns, RING_TURNS_MAX) > 0);
+    assert_true(ring_schedule(3, 100, 8, 5, 9, other, RING_TURNS_MAX) > 0);
+    assert_memory_equal(&turns[3 * 2], &other[3 * 13], 300 * sizeof turns[0]);
+}
+
 static void same_seed_same_turns(void **state)
 {
     (void)state;
@@ -184,6 +222,8 @@ int main(void)
         cmocka_unit_test(everybody_has_equal_turns),
         cmocka_unit_test(phases_in_order),
         cmocka_unit_test(orders_are_spread),
+        cmocka_unit_test(parts_are_spread),
+        cmocka_unit_test(rotations_ignore_parts),
         cmocka_unit_test(same_seed_same_turns),
         cmocka_unit_test(oneshot_runs_once),
         cmocka_unit_test(largest_schedule_fits),

@@ -61,13 +61,20 @@ static void ring_permute(unsigned order[], unsigned count, uint64_t *state)
     }
 }
 
+/* Everybody's share of a phase, part by part, each in an order of its own: whoever builds first
+ * every time would find other memory than whoever builds last. The phase is mixed into the seed,
+ * so that its orders do not depend on how many parts another phase has. */
 static int ring_schedule_parts(struct turn_list *list, unsigned runners_count,
-                               enum ring_phase phase, unsigned parts)
+                               enum ring_phase phase, unsigned parts, uint64_t seed)
 {
     int r = 0;
-    for (unsigned part = 0; part < parts && r == 0; part++)
+    uint64_t state = hash_mix(seed, UINT64_C(0x70617274) + (uint64_t)phase);
+    for (unsigned part = 0; part < parts && r == 0; part++) {
+        unsigned order[RING_RUNNERS_MAX];
+        ring_permute(order, runners_count, &state);
         for (unsigned i = 0; i < runners_count && r == 0; i++)
-            r = turn_add(list, i, phase, part, parts, 0);
+            r = turn_add(list, order[i], phase, part, parts, 0);
+    }
     return r;
 }
 
@@ -78,6 +85,7 @@ int ring_schedule(uint32_t runners_count, uint32_t rotations, uint32_t build_par
         rotations > RING_ROTATIONS_MAX || build_parts > UINT16_MAX || warm_parts > UINT16_MAX)
         return -EINVAL;
     struct turn_list list = {.turns = turns, .capacity = capacity};
+    uint64_t state = seed;
     int r;
     if (rotations == 0) { /* one-shot: everyone runs once */
         for (unsigned i = 0; i < runners_count; i++)
@@ -85,12 +93,12 @@ int ring_schedule(uint32_t runners_count, uint32_t rotations, uint32_t build_par
                 return r;
         return (int)list.count;
     }
-    if ((r = ring_schedule_parts(&list, runners_count, RING_BUILD, build_parts)) < 0 ||
-        (r = ring_schedule_parts(&list, runners_count, RING_WARM, warm_parts)) < 0)
+    if ((r = ring_schedule_parts(&list, runners_count, RING_BUILD, build_parts, seed)) < 0 ||
+        (r = ring_schedule_parts(&list, runners_count, RING_WARM, warm_parts, seed)) < 0)
         return r;
     for (unsigned rotation = 0; rotation < rotations; rotation += 2) {
         unsigned order[RING_RUNNERS_MAX];
-        ring_permute(order, runners_count, &seed);
+        ring_permute(order, runners_count, &state);
         for (unsigned i = 0; i < runners_count; i++)
             if ((r = turn_add(&list, order[i], RING_MEASURE, 0, 1, rotation)) < 0)
                 return r;
@@ -98,7 +106,7 @@ int ring_schedule(uint32_t runners_count, uint32_t rotations, uint32_t build_par
             if ((r = turn_add(&list, order[i], RING_MEASURE, 0, 1, rotation + 1)) < 0)
                 return r;
     }
-    if ((r = ring_schedule_parts(&list, runners_count, RING_SETTLE, 1)) < 0)
+    if ((r = ring_schedule_parts(&list, runners_count, RING_SETTLE, 1, seed)) < 0)
         return r;
     return (int)list.count;
 }

@@ -166,10 +166,10 @@ static inline uint64_t ring_page_size(uint32_t rotations)
 /* The id that says "same build of both sides": version and a hash over the headers above. */
 const char *ring_build_id(void);
 
-/* Write the turn order into turns[capacity]: build and warm-up parts in turns, then `rotations`
- * (even number; odd rotations repeat the even one's random permutation reversed, so every pair of
- * runners forms ABBA), then one settle turn each. Pure; permutations come from `seed` only.
- * Returns the count, or -ENOSPC, -EINVAL. */
+/* Write the turn order into turns[capacity]: build and warm-up parts in turns, each part in a
+ * random order of its own, then `rotations` (even number; odd rotations repeat the even one's
+ * random permutation reversed, so every pair of runners forms ABBA), then one settle turn each.
+ * Pure; permutations come from `seed` only. Returns the count, or -ENOSPC, -EINVAL. */
 int ring_schedule(uint32_t runners_count, uint32_t rotations, uint32_t build_parts,
                   uint32_t warm_parts, uint64_t seed, struct ring_turn *turns, uint32_t capacity);
 
