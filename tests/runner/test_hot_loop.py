@@ -8,12 +8,12 @@ import sys
 import unittest
 
 RUNNER = os.path.join(os.environ["HEAPMARK_BUILD_DIR"], "bin", "heapmark-runner")
-LOOPS = {
-    "table_plain_none": 2, "table_plain_ends": 2, "table_plain_full": 2,
-    "table_shared_none": 2, "table_shared_ends": 2, "table_shared_full": 2,
-    "table_fill_none": 1, "table_fill_ends": 1, "table_fill_full": 1,
-    "table_drain": 1,
-}
+# Function: steps in each of its loops, and calls (malloc, free) in each step. Replays go four at
+# a time and then one by one.
+LOOPS = {f"table_{loop}_{touch}": ([4, 1], 2)
+         for loop in ("plain", "shared") for touch in ("none", "ends", "full")}
+LOOPS |= {f"table_fill_{touch}": ([1], 1) for touch in ("none", "ends", "full")}
+LOOPS["table_drain"] = ([1], 1)
 
 
 def disassemble():
@@ -27,15 +27,22 @@ def disassemble():
     return functions
 
 
-def loop_of(code):
-    """Instructions from the target of the lowest backward jump to the highest such jump."""
+def loops_of(code):
+    """The loops, each from the target of a backward jump to the last such jump that overlaps,
+    as lists of instructions in the order of their addresses."""
     spans = []
     for address, text in code:
         jump = re.match(r"j\w+\s+([0-9a-f]+)", text)
         if jump and int(jump.group(1), 16) <= int(address, 16):
             spans.append((int(jump.group(1), 16), int(address, 16)))
-    first, last = min(s[0] for s in spans), max(s[1] for s in spans)
-    return [text for address, text in code if first <= int(address, 16) <= last]
+    merged = []
+    for first, last in sorted(spans):
+        if merged and first <= merged[-1][1]:
+            merged[-1][1] = max(merged[-1][1], last)
+        else:
+            merged.append([first, last])
+    return [[text for address, text in code if first <= int(address, 16) <= last]
+            for first, last in merged]
 
 
 class HotLoop(unittest.TestCase):
@@ -43,37 +50,45 @@ class HotLoop(unittest.TestCase):
     def setUpClass(cls):
         cls.functions = disassemble()
 
+    def each_loop(self):
+        """Name, steps in the loop, calls in a step, instructions."""
+        for name, (steps, calls) in LOOPS.items():
+            loops = loops_of(self.functions[name])
+            self.assertEqual(len(loops), len(steps), (name, loops))
+            for count, loop in zip(steps, loops):
+                yield name, count, calls, loop
+
     def test_indirect_calls(self):
-        for name, calls in LOOPS.items():
-            with self.subTest(loop=name):
-                loop = loop_of(self.functions[name])
-                indirect = [t for t in loop if re.match(r"call\s+\*%r", t)]
-                self.assertEqual(len(indirect), calls, loop)
-                direct = [t for t in loop if t.startswith("call") and t not in indirect]
-                if name.endswith("_full"):
-                    self.assertEqual(len(direct), 1)
-                    self.assertIn("memset", direct[0])
-                else:
-                    self.assertEqual(direct, [])
+        for name, steps, calls, loop in self.each_loop():
+            indirect = [t for t in loop if re.match(r"call\s+\*%r", t)]
+            self.assertEqual(len(indirect), steps * calls, (name, loop))
+            direct = [t for t in loop if t.startswith("call") and t not in indirect]
+            self.assertEqual(len(direct), steps if name.endswith("_full") else 0, (name, loop))
+            for call in direct:
+                self.assertIn("memset", call)
 
     def test_nothing_on_the_stack(self):
-        for name in LOOPS:
-            with self.subTest(loop=name):
-                for text in loop_of(self.functions[name]):
-                    self.assertNotRegex(text, r"\(%rsp|%rsp\)|push|pop")
+        for name, steps, _, loop in self.each_loop():
+            with self.subTest(function=name, steps=steps):
+                for text in loop:
+                    self.assertNotRegex(text, r"\(%rsp|%rsp\)|push|pop", loop)
 
     def test_no_atomics_without_sharing(self):
-        for name in LOOPS:
-            loop = loop_of(self.functions[name])
+        for name, steps, _, loop in self.each_loop():
             atomics = [t for t in loop if t.startswith(("lock", "xchg")) and "," in t and "(" in t]
-            with self.subTest(loop=name):
-                self.assertEqual(len(atomics), 1 if "shared" in name else 0)
+            self.assertEqual(len(atomics), steps if "shared" in name else 0, name)
+
+    def test_slot_is_fetched_ahead(self):
+        """In both replays alike, or their figures would not compare."""
+        for name, steps, _, loop in self.each_loop():
+            fetches = [t for t in loop if t.startswith("prefetch")]
+            replay = "plain" in name or "shared" in name
+            self.assertEqual(len(fetches), steps if replay else 0, name)
 
     def test_no_kernel_and_no_clock(self):
-        for name in LOOPS:
-            with self.subTest(loop=name):
-                for text in loop_of(self.functions[name]):
-                    self.assertNotRegex(text, r"syscall|rdtsc|rdrand|mfence|cpuid|div")
+        for _, _, _, loop in self.each_loop():
+            for text in loop:
+                self.assertNotRegex(text, r"syscall|rdtsc|rdrand|mfence|cpuid|div")
 
 
 if __name__ == "__main__":

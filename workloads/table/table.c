@@ -27,8 +27,8 @@ int table_setup(struct trial *t)
     s->live = (uint32_t)point->params[TABLE_LIVE].u;
     s->threads = point->threads;
     s->touch = (enum table_touch)point->params[TABLE_TOUCH].u;
-    s->shared = t->tape->header->kind == TAPE_CHURN && point->threads > 1 &&
-                t->tape->header->remote_pct > 0;
+    /* Of the workload, not of the point: one thread, many and 0 % remote run the same loop. */
+    s->shared = t->workload->params_count > TABLE_REMOTE_PCT;
     for (uint32_t i = 0; i < s->threads; i++) {
         s->thread[i].slots = trial_shared(t, s->live * sizeof(uint64_t));
         s->thread[i].sizes = trial_shared(t, s->live * sizeof(uint32_t));

@@ -1,6 +1,7 @@
 #include "workloads/table/table_replay.h"
 
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <string.h>
 
 #include "workloads/tape/tape.h"
@@ -27,46 +28,91 @@ HOT void *replay_malloc(void *(*malloc_fn)(size_t), const uint64_t *at, enum tab
     return block;
 }
 
+/* What a step of a loop needs, held in registers. */
+struct step {
+    void *(*malloc_fn)(size_t);
+    void (*free_fn)(void *);
+    uint64_t *slots;
+    uint64_t *const *targets;
+    uint64_t tag;
+};
+
+HOT bool step_plain(const struct step *s, const uint64_t *at, enum table_touch touch)
+{
+    __builtin_prefetch(&s->slots[tape_slot(at[LOOKAHEAD])], 1);
+    void *block = replay_malloc(s->malloc_fn, at, touch);
+    if (__builtin_expect(block == NULL, 0))
+        return false;
+    uint64_t *slot = &s->slots[tape_slot(*at)];
+    void *old = (void *)(uintptr_t)*slot;
+    *slot = (uint64_t)(uintptr_t)block;
+    s->free_fn(old);
+    return true;
+}
+
+/* table_block() by shifts that the compiler must not turn into a mask: the mask is a constant of
+ * 48 bits, which takes a register, and there is none left for it. */
+HOT void *untagged(uint64_t word)
+{
+    word <<= 64 - TABLE_TAG_SHIFT;
+    __asm__("" : "+r"(word));
+    return (void *)(uintptr_t)(word >> (64 - TABLE_TAG_SHIFT));
+}
+
+HOT bool step_shared(const struct step *s, const uint64_t *at, enum table_touch touch)
+{
+    const uint64_t ahead = at[LOOKAHEAD];
+    __builtin_prefetch(&s->targets[tape_hop(ahead)][tape_slot(ahead)], 1);
+    void *block = replay_malloc(s->malloc_fn, at, touch);
+    if (__builtin_expect(block == NULL, 0))
+        return false;
+    uint64_t *slot = &s->targets[tape_hop(*at)][tape_slot(*at)];
+    /* Release: the bytes just written belong to whoever takes the block out. Acquire: its
+     * partner, the bytes of the block taken out, before it is freed. */
+    uint64_t old = __atomic_exchange_n(slot, (uint64_t)(uintptr_t)block | s->tag, __ATOMIC_ACQ_REL);
+    s->free_fn(untagged(old));
+    return true;
+}
+
+typedef bool step_fn(const struct step *s, const uint64_t *at, enum table_touch touch);
+
+/* Four steps a round: the jumps back are the harness's own cost. Unrolled here and not by the
+ * compiler, whose count of the rest would take the register that keeps this off the stack. */
+HOT uint64_t replay_steps(const struct table_replay *replay, const uint64_t *at, uint64_t count,
+                          enum table_touch touch, step_fn *step)
+{
+    const struct step s = {replay->malloc, replay->free, replay->slots, replay->targets,
+                           replay->tag};
+    const uint64_t *const end = at + count;
+    const uint64_t *const rounds_end = at + (count & ~UINT64_C(3));
+    for (; at < rounds_end; at += 4) {
+        if (!step(&s, at, touch))
+            return (uint64_t)(end - at);
+        if (!step(&s, at + 1, touch))
+            return (uint64_t)(end - at) - 1;
+        if (!step(&s, at + 2, touch))
+            return (uint64_t)(end - at) - 2;
+        if (!step(&s, at + 3, touch))
+            return (uint64_t)(end - at) - 3;
+    }
+    /* Waited on the stack; from here on it has the register of rounds_end. */
+    const uint64_t *rest_end = end;
+    __asm__("" : "+r"(rest_end));
+    while (at < rest_end && step(&s, at, touch))
+        at++;
+    return (uint64_t)(rest_end - at);
+}
+
 HOT uint64_t replay_plain(const struct table_replay *replay, const uint64_t *at, uint64_t count,
                           enum table_touch touch)
 {
-    void *(*const malloc_fn)(size_t) = replay->malloc;
-    void (*const free_fn)(void *) = replay->free;
-    uint64_t *const slots = replay->slots;
-    const uint64_t *const end = at + count;
-    for (; at < end; at++) {
-        __builtin_prefetch(&slots[tape_slot(at[LOOKAHEAD])], 1);
-        void *block = replay_malloc(malloc_fn, at, touch);
-        if (__builtin_expect(block == NULL, 0))
-            break;
-        uint64_t *slot = &slots[tape_slot(*at)];
-        void *old = (void *)(uintptr_t)*slot;
-        *slot = (uint64_t)(uintptr_t)block;
-        free_fn(old);
-    }
-    return (uint64_t)(end - at);
+    return replay_steps(replay, at, count, touch, step_plain);
 }
 
 HOT uint64_t replay_shared(const struct table_replay *replay, const uint64_t *at, uint64_t count,
                            enum table_touch touch)
 {
-    void *(*const malloc_fn)(size_t) = replay->malloc;
-    void (*const free_fn)(void *) = replay->free;
-    uint64_t *const *const targets = replay->targets;
-    const uint64_t tag = replay->tag;
-    const uint64_t *const end = at + count;
-    for (; at < end; at++) {
-        void *block = replay_malloc(malloc_fn, at, touch);
-        if (__builtin_expect(block == NULL, 0))
-            break;
-        uint64_t *slot = &targets[tape_hop(*at)][tape_slot(*at)];
-        /* Release: the bytes just written belong to whoever takes the block out. Acquire: its
-         * partner, the bytes of the block taken out, before it is freed. */
-        uint64_t old =
-            __atomic_exchange_n(slot, (uint64_t)(uintptr_t)block | tag, __ATOMIC_ACQ_REL);
-        free_fn(table_block(old));
-    }
-    return (uint64_t)(end - at);
+    return replay_steps(replay, at, count, touch, step_shared);
 }
 
 HOT uint64_t fill(const struct table_replay *replay, const uint64_t *at, uint64_t count,

@@ -2,10 +2,12 @@
  * -fno-builtin in every preset, so the compiler neither removes a call nor keeps state in memory
  * that could alias with the heap by layout (baton.md); tests/runner reads the machine code.
  *
- * A replacement is malloc, touch, store into the slot, free what was there. With one thread, or
- * without a remote share, slots are plain words. Otherwise every slot may be reached by several
- * threads: the store is an atomic exchange, and the word carries its writer in the top 16 bits,
- * from which settle finds the block's size without counting anything here.
+ * A replacement is malloc, touch, store into the slot, free what was there. Two loops do that.
+ * In the plain one every thread keeps to its own slots, and they are plain words. In the shared
+ * one a slot may be reached by several threads: the store is an atomic exchange, and the word
+ * carries its writer in the top 16 bits, from which settle finds the block's size without
+ * counting anything here. The workload decides which, never the thread count or the remote share:
+ * across those, figures must differ by the allocator alone.
  *
  * A replay stops early only when malloc returns NULL. Any thread; the caller owns the slots. */
 #ifndef HEAPMARK_WORKLOADS_TABLE_TABLE_REPLAY_H
