@@ -47,8 +47,9 @@ void trial_vector(struct trial *t, enum metric_id metric, const double *values, 
 int trial_fail(struct trial *t, enum runner_failure failure, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 
-/* All threads of the trial meet; spins first, then sleeps. Only inside run(). 0, or -ECANCELED
- * when another thread failed and will not come: return it at once. */
+/* All threads of the trial meet, and leave together however late one comes: whoever slept waiting
+ * for it is awake again by then. Only inside run(). 0, or -ECANCELED when another thread failed and
+ * will not come: return it at once. */
 int trial_barrier(struct trial *t);
 
 /* Heap of this process now: anonymous plus hugetlb memory, minus what an empty process of this

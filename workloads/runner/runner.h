@@ -58,6 +58,7 @@ struct crew {
     /* The barrier: see threads.c. */
     _Alignas(128) _Atomic uint32_t barrier_count;
     _Alignas(128) _Atomic uint32_t barrier_generation;
+    _Alignas(128) _Atomic uint32_t barrier_sleepers;
     struct crew_thread thread[RING_THREADS_MAX];
 };
 
@@ -72,6 +73,8 @@ struct turn_sums {
     uint64_t minor_faults, major_faults;
     uint64_t involuntary_switches, migrations, dtlb_misses;
     uint64_t ops; /* per thread */
+    double *skew; /* by slice: how far apart the threads started, of its duration */
+    uint32_t skews;
 };
 
 struct runner {
@@ -116,6 +119,9 @@ int crew_start(struct runner *r);
 int crew_do(struct runner *r, enum crew_job job, uint64_t replay_ops, uint64_t ops);
 /* Let everybody out of the barrier: the trial has failed. Any thread. */
 void crew_release(struct runner *r);
+/* All threads meet. Whoever waits long sleeps, and then leaves later than the others. */
+int crew_meet(struct runner *r);
+/* The same twice: the second time nobody sleeps, so all leave together. */
 int crew_barrier(struct runner *r);
 
 /* turns.c */

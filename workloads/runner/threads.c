@@ -1,6 +1,8 @@
 /* The threads of a trial. Thread 0 is the main thread; workers sleep on a futex between jobs.
- * For a slice all of them replay unmeasured (which also absorbs the wake-up), meet at a spinning
- * barrier, and run the measured part together. */
+ * For a slice all of them replay unmeasured, meet twice at a spinning barrier, and run the measured
+ * part together. The first meeting waits for whoever was woken late or replays slower, perhaps
+ * asleep; at the second all are awake and nobody makes a system call between the last one's
+ * arrival and the clock. How far apart they started all the same is recorded (turns.c). */
 #include <errno.h>
 #include <sched.h>
 #include <string.h>
@@ -15,9 +17,12 @@
 #define STACK_TOUCHED (96u << 10) /* pre-faulted, so that growth is not taken for heap */
 #define STACK_GUARD   4096u
 
-/* About 50 us: longer than threads that run on CPUs of their own ever need, after which somebody
- * shares a CPU with us and must be let run. */
-#define SPIN_MAX 4096
+/* How long to spin before sleeping. At a barrier: longer than threads that run on CPUs of their own
+ * ever drift apart or take to wake up, after which somebody shares a CPU with us and must be let
+ * run. At the end of a job, outside any measurement: only what saves most sleeps. */
+#define BARRIER_SPIN_NS (5 * NS_PER_MS)
+#define JOB_SPIN_NS     (NS_PER_MS / 20)
+#define SPIN_ROUND      64 /* pauses from one look at the clock to the next */
 
 static inline void cpu_relax(void)
 {
@@ -28,21 +33,42 @@ static inline void cpu_relax(void)
 #endif
 }
 
+/* Until *word != value or `ns` are over; what the word was last. */
+static uint32_t spin(const _Atomic uint32_t *word, uint32_t value, uint64_t ns)
+{
+    const uint64_t until_ns = clock_monotonic_ns() + ns;
+    do
+        for (unsigned i = 0; i < SPIN_ROUND; i++) {
+            const uint32_t now = atomic_load_explicit(word, memory_order_acquire);
+            if (now != value)
+                return now;
+            cpu_relax();
+        }
+    while (clock_monotonic_ns() < until_ns);
+    return value;
+}
+
 /* Until *word != value, or the trial has failed (crew_release changes the words). */
-static uint32_t spin_wait(const _Atomic uint32_t *word, uint32_t value)
+static uint32_t sleep_wait(const _Atomic uint32_t *word, uint32_t value)
 {
     uint32_t now;
-    for (unsigned i = 0; i < SPIN_MAX; i++) {
-        if ((now = atomic_load_explicit(word, memory_order_acquire)) != value)
-            return now;
-        cpu_relax();
-    }
     while ((now = atomic_load_explicit(word, memory_order_acquire)) == value)
         futex_wait(word, value, FUTEX_ALL);
     return now;
 }
 
-int crew_barrier(struct runner *r)
+/* Sequentially consistent with the release in crew_meet(): either it sees the sleeper and wakes,
+ * or the sleeper's futex_wait sees the new generation and returns. */
+static void barrier_wait(struct crew *c, uint32_t generation)
+{
+    if (spin(&c->barrier_generation, generation, BARRIER_SPIN_NS) != generation)
+        return;
+    atomic_fetch_add_explicit(&c->barrier_sleepers, 1, memory_order_seq_cst);
+    (void)sleep_wait(&c->barrier_generation, generation);
+    atomic_fetch_sub_explicit(&c->barrier_sleepers, 1, memory_order_seq_cst);
+}
+
+int crew_meet(struct runner *r)
 {
     struct crew *c = &r->crew;
     /* Read before counting in: after the last one counts in, it changes. Acquire-release: what
@@ -52,13 +78,19 @@ int crew_barrier(struct runner *r)
         return -ECANCELED;
     if (atomic_fetch_add_explicit(&c->barrier_count, 1, memory_order_acq_rel) + 1 == c->threads) {
         atomic_store_explicit(&c->barrier_count, 0, memory_order_relaxed);
-        atomic_fetch_add_explicit(&c->barrier_generation, 1, memory_order_acq_rel);
-        if (c->threads > 1)
+        atomic_fetch_add_explicit(&c->barrier_generation, 1, memory_order_seq_cst);
+        if (atomic_load_explicit(&c->barrier_sleepers, memory_order_seq_cst) > 0)
             futex_wake(&c->barrier_generation, FUTEX_ALL);
     } else {
-        (void)spin_wait(&c->barrier_generation, generation);
+        barrier_wait(c, generation);
     }
     return runner_failed(r) ? -ECANCELED : 0;
+}
+
+int crew_barrier(struct runner *r)
+{
+    int e = crew_meet(r);
+    return e < 0 ? e : crew_meet(r);
 }
 
 void crew_release(struct runner *r)
@@ -94,9 +126,11 @@ static int crew_slice(struct runner *r, struct crew_thread *t)
     if (t->cpu_left_ns != 0)
         t->cpu_outside_ns += cpu_ns - t->cpu_left_ns;
     int e = r->crew.replay_ops ? w->step(&r->trial, t->index, r->crew.replay_ops) : 0;
+    if (e == 0)
+        e = crew_meet(r);
     if (e == 0) {
         const struct perf_sample before = perf_read(t);
-        e = crew_barrier(r);
+        e = crew_meet(r);
         t->start_ns = clock_monotonic_ns();
         if (e == 0)
             e = w->step(&r->trial, t->index, r->crew.ops);
@@ -146,9 +180,11 @@ static void crew_arrive(struct crew *c)
 
 static void crew_wait(struct crew *c)
 {
-    uint32_t arrived = 0;
-    while (arrived + 1 < c->threads)
-        arrived = spin_wait(&c->arrived, arrived);
+    uint32_t arrived = 0, now;
+    while (arrived + 1 < c->threads) {
+        now = spin(&c->arrived, arrived, JOB_SPIN_NS);
+        arrived = now == arrived ? sleep_wait(&c->arrived, arrived) : now;
+    }
 }
 
 /* Sleeps at once: between turns a runner uses no CPU. */

@@ -79,10 +79,11 @@ static int turns_build(struct runner *r, const struct ring_turn *turn)
 static void turns_record(struct runner *r, const struct ring_turn *turn)
 {
     struct ring_slice slice = {.start_ns = UINT64_MAX, .ops = r->plan->slice_ops};
-    uint64_t dtlb = 0;
+    uint64_t dtlb = 0, last_start_ns = 0;
     for (uint32_t i = 0; i < r->crew.threads; i++) {
         const struct crew_thread *t = &r->crew.thread[i];
         slice.start_ns = t->start_ns < slice.start_ns ? t->start_ns : slice.start_ns;
+        last_start_ns = t->start_ns > last_start_ns ? t->start_ns : last_start_ns;
         slice.end_ns = t->end_ns > slice.end_ns ? t->end_ns : slice.end_ns;
         slice.involuntary_switches += (uint32_t)t->gained.involuntary_switches;
         slice.migrations += (uint32_t)t->gained.migrations;
@@ -91,6 +92,9 @@ static void turns_record(struct runner *r, const struct ring_turn *turn)
     r->page->slices[turn->rotation] = slice;
     if (r->page->slices_count < turn->rotation + 1u)
         r->page->slices_count = turn->rotation + 1u;
+    if (r->sums.skew && slice.end_ns > slice.start_ns)
+        r->sums.skew[r->sums.skews++] =
+            (double)(last_start_ns - slice.start_ns) / (double)(slice.end_ns - slice.start_ns);
     r->sums.involuntary_switches += slice.involuntary_switches;
     r->sums.migrations += slice.migrations;
     r->sums.dtlb_misses += dtlb;
@@ -126,6 +130,19 @@ static void turns_report(struct runner *r, enum metric_id metric, uint64_t value
     trial_metric(&r->trial, metric, (double)value);
 }
 
+/* Nothing from malloc, which qsort takes. After the last figure of the heap. */
+static double turns_median(double *values, uint32_t count)
+{
+    for (uint32_t i = 1; i < count; i++) {
+        const double value = values[i];
+        uint32_t k = i;
+        for (; k > 0 && values[k - 1] > value; k--)
+            values[k] = values[k - 1];
+        values[k] = value;
+    }
+    return (values[(count - 1) / 2] + values[count / 2]) / 2;
+}
+
 /* CPU used between turns, less what our own threads needed to sleep and wake up: what is left
  * are threads of the allocator. */
 static void turns_report_sums(struct runner *r)
@@ -142,6 +159,8 @@ static void turns_report_sums(struct runner *r)
     turns_report(r, METRIC_MAJOR_FAULTS, s->major_faults);
     turns_report(r, METRIC_INVOLUNTARY_SWITCHES, s->involuntary_switches);
     turns_report(r, METRIC_MIGRATIONS, s->migrations);
+    if (s->skews > 0)
+        trial_metric(&r->trial, METRIC_START_SKEW_RATIO, turns_median(s->skew, s->skews));
     bool counted = s->ops > 0;
     for (uint32_t i = 0; i < r->crew.threads; i++)
         counted = counted && r->crew.thread[i].perf.dtlb_fd >= 0;
@@ -205,9 +224,21 @@ static int turns_do(struct runner *r, const struct ring_turn *turn)
     return runner_fail(r, FAIL_PROTOCOL, "phase %u", turn->phase);
 }
 
+/* Only where threads can start apart. Shared memory, so that it is not taken for heap. */
+static int turns_prepare(struct runner *r)
+{
+    if (r->crew.threads < 2 || !trial_lists(&r->trial, METRIC_START_SKEW_RATIO))
+        return 0;
+    r->sums.skew = trial_shared(&r->trial, r->plan->rotations * sizeof r->sums.skew[0]);
+    return r->sums.skew ? 0 : runner_fail(r, FAIL_SYSTEM, "no memory for the harness's figures");
+}
+
 int turns_run(struct runner *r)
 {
     bool running = false;
+    int prepared = turns_prepare(r);
+    if (prepared < 0)
+        return prepared;
     for (uint32_t k = 0; k < r->plan->turns_count; k++) {
         const struct ring_turn *turn = &r->plan->turns[k];
         if (turn->runner != r->index)

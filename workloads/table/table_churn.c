@@ -18,6 +18,7 @@ static const enum metric_id churn_metrics[] = {
     METRIC_MINOR_FAULTS,      METRIC_MAJOR_FAULTS,
     METRIC_CPU_OUTSIDE_RATIO, METRIC_INVOLUNTARY_SWITCHES,
     METRIC_MIGRATIONS,        METRIC_HUGE_BYTES,
+    METRIC_START_SKEW_RATIO,
 };
 
 /* 16 replacements per slot: with the slices of a full ring about four million at the default
