@@ -208,6 +208,27 @@ class HappyRing(RunnerTest):
         self.assertGreater(spinning, 0.01)
         self.assertLess(quiet, spinning / 4)
 
+    def test_negative_waste_is_reported(self):
+        """Only the ends of large blocks are written: the heap is smaller than what was asked for.
+        Leaving such values out would leave only the errors to the other side."""
+        params = {"live": 200, "size_min_bytes": 100000, "size_max_bytes": 200000}
+        for workload in ("table-churn", "table-warm"):
+            got = run([good()], workload, params=params)["runners"][0]["metrics"]
+            for name in ("frag_total", "frag_external", "frag_peak"):
+                self.assertLess(got[name], 0)
+            self.assertAlmostEqual(got["frag_total"], 1 - got["live_bytes"] / got["heap_bytes"])
+            self.assertEqual(got["frag_internal"], 0)
+
+    def test_start_skew(self):
+        """Where threads can start apart it is said how far; there only."""
+        for workload in ("table-churn", "table-warm"):
+            for threads in (2, 12):
+                got = run([good()], workload, threads=threads)["runners"][0]["metrics"]
+                self.assertGreaterEqual(got["start_skew_ratio"], 0)
+                self.assertLess(got["start_skew_ratio"], 1)
+            got = run([good()], workload, threads=1)["runners"][0]["metrics"]
+            self.assertNotIn("start_skew_ratio", got)
+
     def test_gate_says_leave(self):
         for runner in run([good(), good()], gate=2)["runners"]:
             self.assertEqual((runner["exit"], runner["state"]), (0, 1))

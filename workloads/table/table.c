@@ -149,7 +149,7 @@ struct table_audit table_audit(const struct trial *t)
 
 void table_ratio(struct trial *t, enum metric_id metric, uint64_t part, uint64_t whole)
 {
-    if (part > 0 && whole >= part)
+    if (part > 0 && whole > 0)
         trial_metric(t, metric, 1.0 - (double)part / (double)whole);
 }
 

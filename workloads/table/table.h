@@ -66,7 +66,9 @@ struct table_audit {
 };
 struct table_audit table_audit(const struct trial *t);
 
-/* Report 1 - part/whole; not where one is zero, nor where part is the larger. */
+/* Report 1 - part/whole; not where one is zero, which is no data. Below zero where part is the
+ * larger: pages never written, or a figure that is a little off. Dropping those would leave only
+ * the errors to the other side. */
 void table_ratio(struct trial *t, enum metric_id metric, uint64_t part, uint64_t whole);
 
 /* The arguments of the loops for one thread. */
