@@ -333,6 +333,10 @@ class Pages(RunnerTest):
                 else:
                     self.assert_failed(runner, "pages_unavailable", "transparent_hugepage")
 
+    def test_one_huge_page_is_not_thp(self):
+        runner = run([victim("one_huge") + ",pages=thp"], params={"live": 50000})["runners"][0]
+        self.assert_failed(runner, "pages_unavailable", "half is needed")
+
     def test_4k_is_4k(self):
         """An allocator that asks for huge pages by itself does not get them."""
         runner = run([victim("huge") + ",pages=4k"], params={"live": 50000})["runners"][0]

@@ -121,12 +121,13 @@ static int heap_check_huge(struct runner *r, uint64_t huge, uint64_t heap)
 {
     const enum page_mode mode = (enum page_mode)r->subject->point.pages;
     trial_metric(&r->trial, METRIC_HUGE_BYTES, (double)huge);
-    if (mode == PAGES_THP && huge == 0)
+    if (mode == PAGES_THP && (huge == 0 || huge < heap / 2))
         return runner_fail(r, FAIL_PAGES_UNAVAILABLE,
-                           "no transparent huge page backs the heap of %llu bytes: set "
-                           "/sys/kernel/mm/transparent_hugepage/enabled to always, or use a "
-                           "larger heap",
-                           (unsigned long long)heap);
+                           "%llu of %llu heap bytes (%.0f %%) are on transparent huge pages, half "
+                           "is needed: set /sys/kernel/mm/transparent_hugepage/enabled to always, "
+                           "or use a larger heap",
+                           (unsigned long long)huge, (unsigned long long)heap,
+                           heap ? 100.0 * (double)huge / (double)heap : 0.0);
     if (mode != PAGES_THP && huge < heap / 2)
         return runner_fail(r, FAIL_PAGES_UNAVAILABLE,
                            "%llu of %llu heap bytes are on hugetlb pages: the allocator was not "

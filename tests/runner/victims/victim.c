@@ -23,7 +23,8 @@
 #define VICTIM_LOST_FREE  9  /* no free at all: a symbol is missing */
 #define VICTIM_TAIL       10 /* blocks end 8 bytes early: neighbours overlap */
 
-#define VICTIM_HUGE 11 /* not wrong: asks the kernel for huge pages */
+#define VICTIM_HUGE     11 /* not wrong: asks the kernel for huge pages */
+#define VICTIM_ONE_HUGE 12 /* not wrong: asks for them for its first 4 MiB, refuses the rest */
 
 #define EXPORT __attribute__((visibility("default")))
 #define NTH    6000
@@ -72,6 +73,9 @@ static struct header *take(size_t size)
         heap.end = heap.at + chunk;
 #if VICTIM == VICTIM_HUGE
         (void)madvise(heap.at, chunk, MADV_HUGEPAGE);
+#elif VICTIM == VICTIM_ONE_HUGE
+        (void)madvise(heap.at, 4u << 20, MADV_HUGEPAGE);
+        (void)madvise(heap.at + (4u << 20), chunk - (4u << 20), MADV_NOHUGEPAGE);
 #endif
     }
     h = (struct header *)heap.at;
