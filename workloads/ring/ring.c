@@ -106,8 +106,9 @@ int ring_schedule(uint32_t runners_count, uint32_t rotations, uint32_t build_par
             if ((r = turn_add(&list, order[i], RING_MEASURE, 0, 1, rotation + 1)) < 0)
                 return r;
     }
-    if ((r = ring_schedule_parts(&list, runners_count, RING_SETTLE, 1, seed)) < 0)
-        return r;
+    for (unsigned i = 0; i < runners_count; i++)
+        if ((r = turn_add(&list, i, RING_SETTLE, 0, 1, 0)) < 0)
+            return r;
     return (int)list.count;
 }
 
