@@ -95,8 +95,8 @@ const struct config_setting config_settings[] = {
      .help = "Where to listen: ADDRESS:PORT, [ADDRESS6]:PORT or unix:/PATH. Port 0 takes any free "
              "one. Anything but loopback and Unix sockets needs a token to exist first."},
     {"server", "user", CONFIG_TEXT, AT(user), "", .reject = reject_user,
-     .help = "User to become for good once the supervisor runs, before any socket is opened. Empty: "
-             "stay."},
+     .help = "User to become for good once the supervisor runs, before any socket is opened. "
+             "Empty: stay."},
     {"server", "allowed_hosts", CONFIG_LIST, AT(allowed_hosts), "", .reject = reject_host,
      .help = "Host names a request may carry beside the addresses listened on; others get 421."},
     {"server", "public_read", CONFIG_BOOL, AT(public_read), "no",
