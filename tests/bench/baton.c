@@ -33,12 +33,10 @@ static const _Atomic bool never;
 /* The programs stand in bin/, beside the directory this one is in. */
 static void program_set(struct config *config, const char *key, const char *name)
 {
-    char self[PATH_MAX], setting[2 * PATH_MAX];
+    char self[PATH_MAX] = "", setting[2 * PATH_MAX];
     struct err e = {0};
-    ssize_t n = readlink("/proc/self/exe", self, sizeof self - 1);
-    if (n < 0)
+    if (readlink("/proc/self/exe", self, sizeof self - 1) < 0)
         report_fail(report, "no /proc/self/exe");
-    self[n] = '\0';
     *strrchr(self, '/') = '\0';
     *strrchr(self, '/') = '\0';
     snprintf(setting, sizeof setting, "%s=%s/bin/%s", key, self, name);
