@@ -29,9 +29,10 @@ unsigned spawn_pad_length(uint64_t seed)
 
 /* glibc puts the thread's TLS blocks at an offset in their page that follows from the room
  * reserved for static TLS; for one build of runner and allocator it would be the same in every
- * process. Where a hot TLS word of the allocator and a hot word of its GOT share their offset, each
- * load of the one waits for stores to the other in one process of sixteen, by the frames the two
- * pages got. Drawn per process instead, as the stack's offset is by the padding. */
+ * process. Where a hot TLS word of the allocator and a hot word of its GOT share their offset,
+ * about one process in sixteen was slower for its whole life, depending on the frames its two pages
+ * got: apparently loads of the one wait for stores to the other. Drawn per process instead, as the
+ * stack's offset is by the padding. */
 #define STATIC_TLS      "GLIBC_TUNABLES=glibc.rtld.optional_static_tls="
 #define STATIC_TLS_LINE 64u
 #define STATIC_TLS_PAGE 4096u
@@ -42,6 +43,12 @@ struct environment {
     const char *values[CATALOG_ENVIRONMENT_MAX + 2];
 };
 
+unsigned spawn_tls_shift(uint64_t seed)
+{
+    return (unsigned)(hash_mix(seed, 0x746c73) % (STATIC_TLS_PAGE / STATIC_TLS_LINE) *
+                      STATIC_TLS_LINE);
+}
+
 /* `value` itself unless it reserves static TLS. */
 static const char *environment_static_tls(const char *value, uint64_t seed, struct environment *env)
 {
@@ -49,7 +56,7 @@ static const char *environment_static_tls(const char *value, uint64_t seed, stru
         return value;
     char *rest;
     unsigned long room = strtoul(value + sizeof STATIC_TLS - 1, &rest, 10);
-    room += hash_mix(seed, 0x746c73) % (STATIC_TLS_PAGE / STATIC_TLS_LINE) * STATIC_TLS_LINE;
+    room += spawn_tls_shift(seed);
     snprintf(env->static_tls, sizeof env->static_tls, STATIC_TLS "%lu%s", room, rest);
     return env->static_tls;
 }

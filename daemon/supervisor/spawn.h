@@ -43,5 +43,7 @@ uint32_t spawn_probe(uid_t uid, const struct cgroup_host *host);
 
 /* Length of the environment padding for a seed: 0 to SPAWN_PAD_MAX. */
 unsigned spawn_pad_length(uint64_t seed);
+/* Bytes added to the room reserved for static TLS: whole cache lines, less than a page. */
+unsigned spawn_tls_shift(uint64_t seed);
 
 #endif

@@ -111,6 +111,13 @@ static void test_pad(void **state)
     }
     assert_true(high <= SPAWN_PAD_MAX && high > 3800 && low < 300);
     assert_int_equal(spawn_pad_length(5), spawn_pad_length(5));
+    uint64_t lines = 0; /* every line of the page is drawn by somebody */
+    for (uint64_t seed = 0; seed < 2000; seed++) {
+        assert_true(spawn_tls_shift(seed) < 4096 && spawn_tls_shift(seed) % 64 == 0);
+        lines |= UINT64_C(1) << spawn_tls_shift(seed) / 64;
+    }
+    assert_true(lines == UINT64_MAX);
+    assert_int_equal(spawn_tls_shift(5), spawn_tls_shift(5));
 }
 
 /* ---- watch ---- */
