@@ -49,11 +49,25 @@ extern const struct http_route jobs_routes[], parts_routes[], events_routes[], r
         .name = "cursor", .type = HTTP_CURSOR, .help = "Where the page before ended." \
     }
 
+extern const char *const pages_choices[]; /* of ?pages, ended by NULL */
+
 uint32_t list_limit(const struct http_request *rq);
 int64_t list_cursor(const struct http_request *rq); /* 0: from the start */
-/* Write "next" (0: no more) and the Link header; the object stays open. */
-void list_next(struct writer *w, const struct http_request *rq, struct http_reply *reply,
-               int64_t next);
+
+/* A page of a list while it is written: {"items": […], "next": …}. The query is asked for
+ * `limit + 1` rows: one more than the page holds means that there is a next page. */
+struct list_page {
+    struct writer *w;
+    uint32_t limit, count;
+    int64_t last, next; /* next: the cursor of the page after this one, 0 none */
+};
+
+void list_page_begin(struct list_page *page, struct writer *w, const struct http_request *rq);
+/* Whether the row with this id belongs on the page; the caller then writes it. */
+bool list_page_take(struct list_page *page, int64_t id);
+/* Close the list and reply, with the Link header and an ETag. */
+int list_page_reply(const struct list_page *page, const struct http_request *rq,
+                    struct http_reply *reply, struct err *e);
 
 /* ---- shared between resources ---- */
 

@@ -318,22 +318,11 @@ static int jobs_post(void *ctx, struct http_request *rq, struct http_reply *repl
 
 /* ---- list ---- */
 
-struct jobs_page {
-    struct writer *w;
-    uint32_t limit, count;
-    int64_t last_id, next;
-};
-
 static int jobs_page_each(void *ctx, const struct store_job *job)
 {
-    struct jobs_page *page = ctx;
-    if (page->count == page->limit) { /* one more than asked for: there is a next page */
-        page->next = page->last_id;
-        return 0;
-    }
-    page->count++;
-    page->last_id = job->id;
-    write_job(page->w, NULL, job, false);
+    struct list_page *page = ctx;
+    if (list_page_take(page, job->id))
+        write_job(page->w, NULL, job, false);
     return 0;
 }
 
@@ -351,19 +340,12 @@ static int jobs_get(void *ctx, struct http_request *rq, struct http_reply *reply
     };
     cleanup_(store_view_release_p) struct store_view *v = NULL;
     cleanup_writer struct writer w = {0};
-    struct jobs_page page = {.w = &w, .limit = filter.limit - 1};
-    w_begin(&w, '{');
-    w_open(&w, "items", '[');
+    struct list_page page;
+    list_page_begin(&page, &w, rq);
     int r = view_acquire(api_of(ctx), &v, e);
     if (r == 0)
         r = store_view_jobs(v, &filter, jobs_page_each, &page, e);
-    if (r < 0)
-        return r;
-    w_end(&w, ']');
-    list_next(&w, rq, reply, page.next);
-    w_end(&w, '}');
-    http_reply_etag(reply);
-    return w_reply(&w, reply, e);
+    return r < 0 ? r : list_page_reply(&page, rq, reply, e);
 }
 
 /* ---- get, with long-poll ---- */

@@ -175,17 +175,15 @@ static int cells_get(void *ctx, struct http_request *rq, struct http_reply *repl
     if (r < 0)
         return r;
     /* The cursor is how many cells the client has: their number and order are fixed. */
-    uint64_t from = (uint64_t)list_cursor(rq), end = from + list_limit(rq);
     cleanup_writer struct writer w = {0};
-    w_begin(&w, '{');
-    w_open(&w, "items", '[');
-    for (uint64_t i = from; i < end && i < t.count; i++)
+    struct list_page page;
+    list_page_begin(&page, &w, rq);
+    for (uint64_t i = (uint64_t)list_cursor(rq); i < t.count; i++) {
+        if (!list_page_take(&page, (int64_t)i + 1))
+            break;
         write_cell(&w, &t, &t.rows[i]);
-    w_end(&w, ']');
-    list_next(&w, rq, reply, end < t.count ? (int64_t)end : 0);
-    w_end(&w, '}');
-    http_reply_etag(reply);
-    return w_reply(&w, reply, e);
+    }
+    return list_page_reply(&page, rq, reply, e);
 }
 
 /* ---- results ---- */
@@ -241,10 +239,9 @@ static int results_get(void *ctx, struct http_request *rq, struct http_reply *re
 /* ---- trials ---- */
 
 struct trials_page {
-    struct writer *w;
+    struct list_page list;
     struct store_view *view;
-    int64_t job_id, last_id, next;
-    uint32_t limit, count;
+    int64_t job_id;
     bool with_slices;
 };
 
@@ -294,7 +291,7 @@ static void write_trial_identity(struct writer *w, const struct store_trial *t)
 
 static int write_trial(struct trials_page *page, const struct store_trial *t)
 {
-    struct writer *w = page->w;
+    struct writer *w = page->list.w;
     w_begin(w, '{');
     w_int(w, "id", t->id);
     w_int(w, "ring", t->ring_id);
@@ -325,13 +322,7 @@ static int write_trial(struct trials_page *page, const struct store_trial *t)
 static int trial_each(void *ctx, const struct store_trial *t)
 {
     struct trials_page *page = ctx;
-    if (page->count == page->limit) {
-        page->next = page->last_id;
-        return 0;
-    }
-    page->count++;
-    page->last_id = t->id;
-    return write_trial(page, t);
+    return list_page_take(&page->list, t->id) ? write_trial(page, t) : 0;
 }
 
 static int trials_get(void *ctx, struct http_request *rq, struct http_reply *reply, struct err *e)
@@ -344,30 +335,20 @@ static int trials_get(void *ctx, struct http_request *rq, struct http_reply *rep
     if (r < 0)
         return r;
     cleanup_writer struct writer w = {0};
-    struct trials_page page = {.w = &w,
-                               .view = v,
-                               .job_id = job.id,
-                               .limit = list_limit(rq),
-                               .with_slices = http_query_count(rq, "slices", 0)};
-    if (page.with_slices && page.limit > TRIALS_SLICES_MAX)
-        page.limit = TRIALS_SLICES_MAX;
+    struct trials_page page = {
+        .view = v, .job_id = job.id, .with_slices = http_query_count(rq, "slices", 0)};
+    list_page_begin(&page.list, &w, rq);
+    if (page.with_slices && page.list.limit > TRIALS_SLICES_MAX)
+        page.list.limit = TRIALS_SLICES_MAX;
     struct store_trial_filter filter = {
         .job_id = job.id,
         .cell_idx = (int)(int64_t)http_query_count(rq, "cell", UINT64_MAX),
         .with_slices = page.with_slices,
         .after_id = list_cursor(rq),
-        .limit = page.limit + 1,
+        .limit = page.list.limit + 1,
     };
-    w_begin(&w, '{');
-    w_open(&w, "items", '[');
     r = store_view_trials(v, &filter, trial_each, &page, e);
-    if (r < 0)
-        return r;
-    w_end(&w, ']');
-    list_next(&w, rq, reply, page.next);
-    w_end(&w, '}');
-    http_reply_etag(reply);
-    return w_reply(&w, reply, e);
+    return r < 0 ? r : list_page_reply(&page.list, rq, reply, e);
 }
 
 static const struct http_query_row cells_query[] = {QUERY_LIMIT, QUERY_CURSOR, {0}};

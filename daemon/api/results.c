@@ -54,22 +54,11 @@ static void write_result(struct writer *w, const struct store_result *row)
 
 /* ---- one page ---- */
 
-struct results_page {
-    struct writer *w;
-    uint32_t limit, count;
-    int64_t last, next;
-};
-
 static int results_page_each(void *ctx, const struct store_result *row, int64_t rowid)
 {
-    struct results_page *page = ctx;
-    if (page->count == page->limit) {
-        page->next = page->last;
-        return 0;
-    }
-    page->count++;
-    page->last = rowid;
-    write_result(page->w, row);
+    struct list_page *page = ctx;
+    if (list_page_take(page, rowid))
+        write_result(page->w, row);
     return 0;
 }
 
@@ -79,20 +68,13 @@ static int results_page_reply(struct api_context *api, const struct http_request
 {
     cleanup_(store_view_release_p) struct store_view *v = NULL;
     cleanup_writer struct writer w = {0};
-    struct results_page page = {.w = &w, .limit = list_limit(rq)};
+    struct list_page page;
+    list_page_begin(&page, &w, rq);
     filter->limit = page.limit + 1;
-    w_begin(&w, '{');
-    w_open(&w, "items", '[');
     int r = view_acquire(api, &v, e);
     if (r == 0)
         r = store_view_results(v, filter, results_page_each, &page, e);
-    if (r < 0)
-        return r;
-    w_end(&w, ']');
-    list_next(&w, rq, reply, page.next);
-    w_end(&w, '}');
-    http_reply_etag(reply);
-    return w_reply(&w, reply, e);
+    return r < 0 ? r : list_page_reply(&page, rq, reply, e);
 }
 
 /* ---- export ---- */
@@ -283,7 +265,6 @@ static int results_list(void *ctx, struct http_request *rq, struct http_reply *r
 }
 
 static const char *const format_choices[] = {"json", "ndjson", "csv", NULL};
-static const char *const pages_choices[] = {"4k", "thp", "hugetlb-2m", "hugetlb-1g", NULL};
 
 #define TEXT_ROW(n, h)                          \
     {                                           \

@@ -7,22 +7,12 @@
 #define POINTS_MAX     5000
 #define POINTS_DEFAULT 500
 
-struct series_page {
-    struct writer *w;
-    uint32_t limit, count;
-    int64_t last, next;
-};
-
 static int series_each(void *ctx, const struct store_series *s)
 {
-    struct series_page *page = ctx;
-    if (page->count == page->limit) {
-        page->next = page->last;
-        return 0;
-    }
-    page->count++;
-    page->last = s->id;
+    struct list_page *page = ctx;
     struct writer *w = page->w;
+    if (!list_page_take(page, s->id))
+        return 0;
     w_begin(w, '{');
     w_int(w, "id", s->id);
     w_str(w, "key", s->key);
@@ -58,19 +48,12 @@ static int series_list(void *ctx, struct http_request *rq, struct http_reply *re
     };
     cleanup_(store_view_release_p) struct store_view *v = NULL;
     cleanup_writer struct writer w = {0};
-    struct series_page page = {.w = &w, .limit = filter.limit - 1};
-    w_begin(&w, '{');
-    w_open(&w, "items", '[');
+    struct list_page page;
+    list_page_begin(&page, &w, rq);
     int r = view_acquire(api_of(ctx), &v, e);
     if (r == 0)
         r = store_view_series(v, &filter, series_each, &page, e);
-    if (r < 0)
-        return r;
-    w_end(&w, ']');
-    list_next(&w, rq, reply, page.next);
-    w_end(&w, '}');
-    http_reply_etag(reply);
-    return w_reply(&w, reply, e);
+    return r < 0 ? r : list_page_reply(&page, rq, reply, e);
 }
 
 static int point_each(void *ctx, const struct store_point *p)
@@ -116,7 +99,6 @@ static int points_get(void *ctx, struct http_request *rq, struct http_reply *rep
     return w_reply(&w, reply, e);
 }
 
-static const char *const pages_choices[] = {"4k", "thp", "hugetlb-2m", "hugetlb-1g", NULL};
 static const struct http_query_row series_query[] = {
     {.name = "workload", .type = HTTP_TEXT, .help = "Only this workload."},
     {.name = "params_key", .type = HTTP_TEXT, .help = "Only these parameters."},

@@ -6,6 +6,8 @@
 
 #include "daemon/base/text.h"
 
+const char *const pages_choices[] = {"4k", "thp", "hugetlb-2m", "hugetlb-1g", NULL};
+
 uint32_t list_limit(const struct http_request *rq)
 {
     return (uint32_t)http_query_count(rq, "limit", API_LIST_DEFAULT);
@@ -37,8 +39,9 @@ static void link_next(const struct http_request *rq, int64_t next, struct http_t
     http_text_printf(out, "%ccursor=%lld>; rel=\"next\"", separator, (long long)next);
 }
 
-void list_next(struct writer *w, const struct http_request *rq, struct http_reply *reply,
-               int64_t next)
+/* Write "next" and the Link header. */
+static void list_next(struct writer *w, const struct http_request *rq, struct http_reply *reply,
+                      int64_t next)
 {
     if (next == 0) {
         w_null(w, "next");
@@ -52,6 +55,34 @@ void list_next(struct writer *w, const struct http_request *rq, struct http_repl
     if (!link.failed)
         http_reply_header(reply, "Link", link.data);
     http_text_done(&link);
+}
+
+void list_page_begin(struct list_page *page, struct writer *w, const struct http_request *rq)
+{
+    *page = (struct list_page){.w = w, .limit = list_limit(rq)};
+    w_begin(w, '{');
+    w_open(w, "items", '[');
+}
+
+bool list_page_take(struct list_page *page, int64_t id)
+{
+    if (page->count == page->limit) {
+        page->next = page->last;
+        return false;
+    }
+    page->count++;
+    page->last = id;
+    return true;
+}
+
+int list_page_reply(const struct list_page *page, const struct http_request *rq,
+                    struct http_reply *reply, struct err *e)
+{
+    w_end(page->w, ']');
+    list_next(page->w, rq, reply, page->next);
+    w_end(page->w, '}');
+    http_reply_etag(reply);
+    return w_reply(page->w, reply, e);
 }
 
 int view_acquire(struct api_context *api, struct store_view **ret, struct err *e)
