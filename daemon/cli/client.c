@@ -117,7 +117,6 @@ void client_interrupts_accept(struct client *client)
 static enum cli_exit path_add(char path[CLIENT_PATH_SIZE], const char *before, const char *name,
                               const char *value, struct err *e)
 {
-    cleanup_(free_p) char *escaped = NULL;
     char *from_curl = curl_easy_escape(NULL, value, 0);
     size_t used = strlen(path);
     int n = -1;

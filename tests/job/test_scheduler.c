@@ -22,12 +22,13 @@
 
 #define ROTATIONS 4
 
-/* What the scripted executor does; only its own thread writes the counters. */
+/* What the scripted executor does. Tests read `runs` while it goes on: a plain counter, nothing is
+ * published with it. */
 struct script {
     struct executor base;
     int (*behave)(struct script *s, const struct exec_request *q, struct exec_result *ret,
                   struct err *e);
-    unsigned runs;
+    _Atomic unsigned runs;
     unsigned fail_first; /* runs that end with ERR_IO before it works */
     double noise;        /* added to ln of the third runner's time, alternating by run */
     char crashing[48];   /* allocator that crashes */
@@ -243,8 +244,8 @@ static const char job_text[] =
 /* With `cells_missing` the store has fewer cells than the plan. */
 static void submit_without(struct world *w, uint32_t cells_missing, char uuid[37])
 {
-    struct job_spec *spec;
-    struct job_plan *plan;
+    struct job_spec *spec = NULL;
+    struct job_plan *plan = NULL;
     struct err e = {0};
     if (job_parse(job_text, strlen(job_text), &limits, &spec, &e) < 0 ||
         job_expand(spec, &limits, &plan, &e) < 0)
