@@ -24,7 +24,7 @@ HOT void *replay_malloc(void *(*malloc_fn)(size_t), const uint64_t *at, enum tab
     if (touch == TOUCH_ENDS)
         block[0] = table_first_byte(*at);
     if (touch != TOUCH_NONE)
-        block[tape_entry_size(*at) - 1] = table_last_byte(*at);
+        (block + tape_entry_size(*at))[-1] = table_last_byte(*at);
     return block;
 }
 
@@ -74,6 +74,13 @@ HOT bool step_shared(const struct step *s, const uint64_t *at, enum table_touch 
     return true;
 }
 
+/* clang would count this along with `at` in a register of its own, were `at` not opaque. */
+HOT uint64_t steps_left(const uint64_t *at, const uint64_t *end)
+{
+    __asm__("" : "+r"(at));
+    return (uint64_t)(end - at);
+}
+
 typedef bool step_fn(const struct step *s, const uint64_t *at, enum table_touch touch);
 
 /* Four steps a round: the jumps back are the harness's own cost. Unrolled here and not by the
@@ -87,20 +94,20 @@ HOT uint64_t replay_steps(const struct table_replay *replay, const uint64_t *at,
     const uint64_t *const rounds_end = at + (count & ~UINT64_C(3));
     for (; at < rounds_end; at += 4) {
         if (!step(&s, at, touch))
-            return (uint64_t)(end - at);
+            return steps_left(at, end);
         if (!step(&s, at + 1, touch))
-            return (uint64_t)(end - at) - 1;
+            return steps_left(at + 1, end);
         if (!step(&s, at + 2, touch))
-            return (uint64_t)(end - at) - 2;
+            return steps_left(at + 2, end);
         if (!step(&s, at + 3, touch))
-            return (uint64_t)(end - at) - 3;
+            return steps_left(at + 3, end);
     }
     /* Waited on the stack; from here on it has the register of rounds_end. */
     const uint64_t *rest_end = end;
     __asm__("" : "+r"(rest_end));
     while (at < rest_end && step(&s, at, touch))
         at++;
-    return (uint64_t)(rest_end - at);
+    return steps_left(at, rest_end);
 }
 
 HOT uint64_t replay_plain(const struct table_replay *replay, const uint64_t *at, uint64_t count,
