@@ -2,8 +2,11 @@
 #include "daemon/api/internal.h"
 
 #include <errno.h>
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
+
+#include "daemon/stats/stats.h"
 
 #define TRIALS_SLICES_MAX 20 /* items of a page that carries raw slices */
 
@@ -12,6 +15,7 @@ struct cell_row {
     struct store_cell cell;
     char *texts; /* owned: the strings of cell, one behind the other */
     uint32_t summaries_first, summaries_count;
+    bool takes_part; /* in who is best */
 };
 
 struct cell_table {
@@ -19,6 +23,7 @@ struct cell_table {
     uint32_t count, capacity;
     struct store_summary *summaries; /* by cell index, then metric */
     uint32_t summaries_count, summaries_capacity;
+    enum stats_standing *standings; /* of each summary, among its group */
 };
 
 static void cell_table_done(struct cell_table *t)
@@ -27,6 +32,7 @@ static void cell_table_done(struct cell_table *t)
         free(t->rows[i].texts);
     free(t->rows);
     free(t->summaries);
+    free(t->standings);
 }
 
 /* Room for one more element of `size` bytes in a doubling array. */
@@ -105,8 +111,97 @@ static int cell_compare(const void *a, const void *b)
     return x->cell.idx < y->cell.idx ? -1 : x->cell.idx > y->cell.idx;
 }
 
-static int cell_table_load(struct store_view *v, int64_t job_id, struct cell_table *t,
-                           struct err *e)
+/* Baselines are the harness's own rows, and what the catalogue no longer has may be one. */
+static bool cell_takes_part(const struct catalog *catalog, const struct store_cell *cell)
+{
+    const struct catalog_entry *entry = catalog_find(catalog, cell->allocator);
+    return entry && entry->kind != CATALOG_BASELINE && cell->role != ROLE_CONTROL;
+}
+
+static struct stats_contestant contestant_of(const struct cell_row *row,
+                                             const struct store_summary *s)
+{
+    struct stats_contestant c = {
+        .ratio = s->ratio,
+        .low = s->ratio_low,
+        .high = s->ratio_high,
+        .judged = stats_judged(s->count, s->confidence),
+        .takes_part = row->takes_part && isfinite(s->value),
+    };
+    if (row->cell.role == ROLE_REFERENCE)
+        c.ratio = c.low = c.high = 1;
+    return c;
+}
+
+/* Room for the contestants of one group: at[i] is the summary of contestants[i]. */
+struct ranking {
+    struct stats_contestant *contestants;
+    enum stats_standing *standings;
+    uint32_t *at;
+};
+
+static void ranking_done(struct ranking *r)
+{
+    free(r->contestants);
+    free(r->standings);
+    free(r->at);
+}
+
+/* Standings of rows first to end, one group, in one metric. */
+static void standings_rank(struct cell_table *t, uint32_t first, uint32_t end,
+                           enum metric_id metric, struct ranking *ranking)
+{
+    uint32_t count = 0;
+    for (uint32_t i = first; i < end; i++) {
+        const struct cell_row *row = &t->rows[i];
+        for (uint32_t k = 0; k < row->summaries_count; k++) {
+            const struct store_summary *s = &t->summaries[row->summaries_first + k];
+            if (s->metric != metric)
+                continue;
+            ranking->contestants[count] = contestant_of(row, s);
+            ranking->at[count++] = row->summaries_first + k;
+            break;
+        }
+    }
+    stats_standings(ranking->contestants, count, metrics[metric].direction == METRIC_HIGHER,
+                    ranking->standings);
+    for (uint32_t i = 0; i < count; i++)
+        t->standings[ranking->at[i]] = ranking->standings[i];
+}
+
+static uint32_t group_end(const struct cell_table *t, uint32_t first)
+{
+    uint32_t end = first + 1;
+    while (end < t->count && t->rows[end].cell.group_idx == t->rows[first].cell.group_idx)
+        end++;
+    return end;
+}
+
+/* Metrics without a good direction have no best: their summaries stay without standing. */
+static int standings_make(struct cell_table *t, const struct catalog *catalog)
+{
+    const size_t room = (size_t)t->count + 1;
+    cleanup_(ranking_done) struct ranking ranking = {
+        .contestants = calloc(room, sizeof *ranking.contestants),
+        .standings = calloc(room, sizeof *ranking.standings),
+        .at = calloc(room, sizeof *ranking.at),
+    };
+    t->standings = calloc((size_t)t->summaries_count + 1, sizeof *t->standings);
+    if (!t->standings || !ranking.contestants || !ranking.standings || !ranking.at)
+        return -ENOMEM;
+    for (uint32_t i = 0; i < t->count; i++)
+        t->rows[i].takes_part = cell_takes_part(catalog, &t->rows[i].cell);
+    for (uint32_t first = 0, end; first < t->count; first = end) {
+        end = group_end(t, first);
+        for (unsigned m = 0; m < METRIC_COUNT_; m++)
+            if (metrics[m].direction != METRIC_NEUTRAL)
+                standings_rank(t, first, end, (enum metric_id)m, &ranking);
+    }
+    return 0;
+}
+
+static int cell_table_load(struct store_view *v, int64_t job_id, const struct catalog *catalog,
+                           struct cell_table *t, struct err *e)
 {
     int r = store_view_cells(v, job_id, cell_each, t, e);
     if (r == 0)
@@ -128,6 +223,8 @@ static int cell_table_load(struct store_view *v, int64_t job_id, struct cell_tab
             s++;
         t->rows[i].summaries_count = s - t->rows[i].summaries_first;
     }
+    if (standings_make(t, catalog) < 0)
+        return err_set(e, ERR_IO, NULL, "out of memory");
     return 0;
 }
 
@@ -156,6 +253,7 @@ static void write_cell(struct writer *w, const struct cell_table *t, const struc
         const struct store_summary *s = &t->summaries[row->summaries_first + i];
         w_open(w, metrics[s->metric].name, '{');
         write_summary_members(w, s);
+        w_str_or_null(w, "standing", stats_standing_name(t->standings[row->summaries_first + i]));
         w_end(w, '}');
     }
     w_end(w, '}');
@@ -171,7 +269,7 @@ static int cells_get(void *ctx, struct http_request *rq, struct http_reply *repl
     if (r == 0)
         r = view_job(v, rq->params[0], &job, e);
     if (r == 0)
-        r = cell_table_load(v, job.id, &t, e);
+        r = cell_table_load(v, job.id, api_of(ctx)->catalog, &t, e);
     if (r < 0)
         return r;
     /* The cursor is how many cells the client has: their number and order are fixed. */
@@ -217,7 +315,7 @@ static int results_get(void *ctx, struct http_request *rq, struct http_reply *re
     if (r == 0)
         r = view_job(v, rq->params[0], &job, e);
     if (r == 0)
-        r = cell_table_load(v, job.id, &t, e);
+        r = cell_table_load(v, job.id, api_of(ctx)->catalog, &t, e);
     if (r < 0)
         return r;
     cleanup_writer struct writer w = {0};
@@ -225,9 +323,7 @@ static int results_get(void *ctx, struct http_request *rq, struct http_reply *re
     write_job(&w, "job", &job, false);
     w_open(&w, "groups", '[');
     for (uint32_t first = 0, end; first < t.count; first = end) {
-        end = first + 1;
-        while (end < t.count && t.rows[end].cell.group_idx == t.rows[first].cell.group_idx)
-            end++;
+        end = group_end(&t, first);
         write_group(&w, &t, first, end - first);
     }
     w_end(&w, ']');

@@ -132,4 +132,32 @@ struct stats_cell {
 int stats_cell(const struct stats_cell_ring *rings, uint32_t count, double confidence,
                struct stats_cell *ret);
 
+/* ---- who is best in a group ----------------------------------------------------------------- */
+
+/* Fewer values, or less confidence, give no interval of 95%: nothing may be judged by it. */
+#define STATS_JUDGED_COUNT_MIN      6u
+#define STATS_JUDGED_CONFIDENCE_MIN 0.9
+bool stats_judged(uint32_t count, double confidence);
+
+struct stats_contestant {
+    double ratio, low, high; /* to the reference, paired; of the reference itself exactly 1 */
+    bool judged;             /* stats_judged of the values behind it */
+    bool takes_part;         /* not a baseline, and it has a value */
+};
+
+enum stats_standing {
+    STATS_STANDING_NONE,   /* takes no part, or leads where nobody may be called best */
+    STATS_STANDING_BEST,   /* its interval is wholly better than each other's */
+    STATS_STANDING_TIED,   /* the leader and those whose interval meets the leader's */
+    STATS_STANDING_BEHIND, /* wholly worse than the leader */
+    STATS_STANDING_UNSURE, /* cannot be judged; while there is one, nobody is best */
+    STATS_STANDING_COUNT_,
+};
+/* Standings in one metric by ratios alone: values of different trials drift together, their ratios
+ * within a ring do not. The leader has the best ratio. */
+void stats_standings(const struct stats_contestant *contestants, uint32_t count,
+                     bool higher_is_better, enum stats_standing *ret_standings);
+/* "best", "tied", "behind", "unsure"; NULL for NONE. */
+const char *stats_standing_name(enum stats_standing standing);
+
 #endif

@@ -23,6 +23,19 @@ def entry(**more):
     return changed(workloads=[dict(JOB["workloads"][0], **more)])
 
 
+def standings_of(rows):
+    """Of a reference and one subject, both with values enough to be judged."""
+    low, high = rows[1]["ratio_low"], rows[1]["ratio_high"]
+    if rows[0]["direction"] == "neutral":
+        return [None, None]
+    if None in (low, high):
+        return [None, "unsure"]
+    if low <= 1 <= high:
+        return ["tied", "tied"]
+    return ["best", "behind"] if (low > 1) == (rows[0]["direction"] == "lower") else ["behind",
+                                                                                     "best"]
+
+
 class Refused(ServerCase):
     def test_not_json(self):
         cases = ["", " ", "{", "}", "nul", "{'a':1}", '{"a":1,}', '{"a":01}', '{"name":"\x01"}',
@@ -159,6 +172,10 @@ class Jobs(ServerCase):
         self.assertEqual([c["subject"] for c in cells], ["glibc", "twin"])
         self.assertEqual([c["role"] for c in cells], ["reference", "subject"])
         self.assertIsInstance(cells[1]["summaries"]["heap_bytes"]["ratio"], (int, float))
+        for name, rows in ((n, [c["summaries"][n] for c in cells]) for n in cells[0]["summaries"]):
+            standings = [row["standing"] for row in rows]
+            with self.subTest(name, rows=rows):
+                self.assertEqual(standings, standings_of(rows))
         listed = self.server.get(f"/api/v1/jobs/{uuid}/cells").json["items"]
         self.assertEqual(listed, cells)
         trials = self.server.get(f"/api/v1/jobs/{uuid}/trials?slices=1").json["items"]

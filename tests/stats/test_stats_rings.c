@@ -65,6 +65,94 @@ static void test_cell(void **state)
     assert_close(cell.control_log_sd, 0.0105, 0.05, "noise of a ring");
 }
 
+/* ---- who is best ---------------------------------------------------------------------------- */
+
+#define CONTESTANTS_MAX 4
+
+struct standings_case {
+    const char *why, *want; /* want: a letter each, "-" none, B best, T tied, b behind, u unsure */
+    bool lower_is_better;
+    struct {
+        double ratio, low, high;
+        uint32_t values;
+        bool baseline;
+    } of[CONTESTANTS_MAX];
+};
+
+#define REFERENCE          \
+    {                      \
+        1, 1, 1, 10, false \
+    }
+#define RATIO(r, l, h)     \
+    {                      \
+        r, l, h, 10, false \
+    }
+
+static const struct standings_case standings_cases[] = {
+    {"the best ratio", "bbB", false, {REFERENCE, RATIO(1.2, 1.1, 1.3), RATIO(2, 1.9, 2.1)}},
+    {"the reference can be best", "Bb", false, {REFERENCE, RATIO(0.8, 0.7, 0.9)}},
+    {"and be overlapped", "TT", false, {REFERENCE, RATIO(1.01, 0.9, 1.1)}},
+    {"from below too", "TT", false, {REFERENCE, RATIO(0.95, 0.9, 1)}},
+    {"touching is not apart", "bTT", false, {REFERENCE, RATIO(2, 1.8, 2.2), RATIO(1.7, 1.6, 1.8)}},
+    {"each against the leader alone",
+     "bTTb",
+     false,
+     {REFERENCE, RATIO(2, 1.8, 2.2), RATIO(1.7, 1.5, 1.85), RATIO(1.5, 1.4, 1.6)}},
+    {"lower is better", "bbB", true, {REFERENCE, RATIO(1.2, 1.1, 1.3), RATIO(0.5, 0.4, 0.6)}},
+    {"lower, the reference", "Bb", true, {REFERENCE, RATIO(1.2, 1.1, 1.3)}},
+    {"five values say nothing", "uu", false, {{1, 1, 1, 5, false}, {3, 2.9, 3.1, 5, false}}},
+    {"six do", "bB", false, {{1, 1, 1, 6, false}, {3, 2.9, 3.1, 6, false}}},
+    {"a rival without interval forbids the best",
+     "b-u",
+     false,
+     {REFERENCE, RATIO(3, 2.9, 3.1), RATIO(2, NAN, NAN)}},
+    {"and one without a ratio", "-u", false, {REFERENCE, RATIO(NAN, 1, 2)}},
+    {"but not the tie",
+     "bTTu",
+     false,
+     {REFERENCE, RATIO(3, 2.9, 3.1), RATIO(2.9, 2.8, 3), RATIO(2, NAN, NAN)}},
+    {"a baseline takes no part",
+     "bB-",
+     false,
+     {REFERENCE, RATIO(3, 2.9, 3.1), {9, 8, 10, 10, true}}},
+    {"not even unsure", "bB-", false, {REFERENCE, RATIO(3, 2.9, 3.1), {9, NAN, NAN, 2, true}}},
+    {"nobody to beat", "-", false, {REFERENCE}},
+    {"but a baseline", "--", false, {REFERENCE, {9, 8, 10, 10, true}}},
+    {"nobody at all", "", false, {REFERENCE}},
+};
+
+static void test_standings(void **state)
+{
+    (void)state;
+    static const char letters[STATS_STANDING_COUNT_] = {'-', 'B', 'T', 'b', 'u'};
+    for (unsigned i = 0; i < LENGTH(standings_cases); i++) {
+        const struct standings_case *c = &standings_cases[i];
+        struct stats_contestant contestants[CONTESTANTS_MAX];
+        enum stats_standing got[CONTESTANTS_MAX];
+        char text[CONTESTANTS_MAX + 1] = "";
+        const uint32_t count = (uint32_t)strlen(c->want);
+        for (uint32_t k = 0; k < count; k++)
+            contestants[k] = (struct stats_contestant){
+                .ratio = c->of[k].ratio,
+                .low = c->of[k].low,
+                .high = c->of[k].high,
+                .judged = stats_judged(c->of[k].values, 0.95),
+                .takes_part = !c->of[k].baseline,
+            };
+        stats_standings(contestants, count, !c->lower_is_better, got);
+        for (uint32_t k = 0; k < count; k++)
+            text[k] = letters[got[k]];
+        if (strcmp(text, c->want) != 0)
+            fail_msg("%s: %s, not %s", c->why, text, c->want);
+    }
+    assert_false(stats_judged(50, 0.89));
+    assert_false(stats_judged(50, NAN));
+    assert_true(stats_judged(6, 0.9));
+    assert_null(stats_standing_name(STATS_STANDING_NONE));
+    for (unsigned i = STATS_STANDING_NONE + 1; i < STATS_STANDING_COUNT_; i++)
+        assert_non_null(stats_standing_name((enum stats_standing)i));
+}
+
 /* ---- rings ---------------------------------------------------------------------------------- */
 
 #define ROTATIONS 32
@@ -229,11 +317,17 @@ static void test_ring_value(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_scales),          cmocka_unit_test(test_cell),
-        cmocka_unit_test(test_ring_golden),     cmocka_unit_test(test_ring_cancels_linear_drift),
-        cmocka_unit_test(test_ring_drift),      cmocka_unit_test(test_ring_dropped_runner),
-        cmocka_unit_test(test_ring_bad_slices), cmocka_unit_test(test_ring_unbalanced),
-        cmocka_unit_test(test_ring_arguments),  cmocka_unit_test(test_ring_value),
+        cmocka_unit_test(test_scales),
+        cmocka_unit_test(test_cell),
+        cmocka_unit_test(test_standings),
+        cmocka_unit_test(test_ring_golden),
+        cmocka_unit_test(test_ring_cancels_linear_drift),
+        cmocka_unit_test(test_ring_drift),
+        cmocka_unit_test(test_ring_dropped_runner),
+        cmocka_unit_test(test_ring_bad_slices),
+        cmocka_unit_test(test_ring_unbalanced),
+        cmocka_unit_test(test_ring_arguments),
+        cmocka_unit_test(test_ring_value),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
