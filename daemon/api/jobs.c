@@ -56,6 +56,7 @@ static void write_progress(struct writer *w, const struct store_job *job)
     w_u64(w, "steps_done", job->steps_done);
     w_u64(w, "steps_failed", job->steps_failed);
     w_u64(w, "steps_discarded", job->steps_discarded);
+    w_u64(w, "steps_given_up", job->steps_given_up);
     write_seconds_left(w, job);
     w_end(w, '}');
 }

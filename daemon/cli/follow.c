@@ -41,6 +41,7 @@ static void progress_take(struct progress *p, const json_t *data)
     number_take(data, "steps_done", &p->steps_done);
     number_take(data, "steps_failed", &p->steps_failed);
     number_take(data, "steps_discarded", &p->steps_discarded);
+    number_take(data, "steps_given_up", &p->steps_given_up);
     if (json_object_get(data, "seconds_left")) {
         p->seconds_left = member_real(data, "seconds_left");
         p->told_ns = clock_monotonic_ns();

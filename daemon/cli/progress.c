@@ -50,7 +50,9 @@ static void text_format(const struct progress *p, char *buf, size_t buf_size)
     if (p->steps_failed > 0)
         n += snprintf(buf + n, buf_size - (size_t)n, "  %.0f failed", p->steps_failed);
     if (p->steps_discarded > 0)
-        snprintf(buf + n, buf_size - (size_t)n, "  %.0f discarded", p->steps_discarded);
+        n += snprintf(buf + n, buf_size - (size_t)n, "  %.0f discarded", p->steps_discarded);
+    if (p->steps_given_up > 0)
+        snprintf(buf + n, buf_size - (size_t)n, "  %.0f given up", p->steps_given_up);
 }
 
 /* Cut at the terminal's width: a line that wraps could not be redrawn. */

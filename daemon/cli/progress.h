@@ -9,7 +9,7 @@
 struct progress {
     bool quiet, is_terminal;
     bool drawn; /* the terminal's line holds our text */
-    double steps_done, steps_total, steps_failed, steps_discarded;
+    double steps_done, steps_total, steps_failed, steps_discarded, steps_given_up;
     double seconds_left; /* NaN: unknown */
     uint64_t told_ns;    /* when seconds_left was true */
     uint64_t line_ns;    /* when a plain line was last written */

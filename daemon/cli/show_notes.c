@@ -161,6 +161,14 @@ static void note_discards(const struct show *s)
            discarded > 1 ? "attempts were" : "attempt was", clean[0] ? ": " : "", clean);
 }
 
+static void note_given_up(const struct show *s)
+{
+    double given_up = member_real(json_object_get(s->job, "progress"), "steps_given_up");
+    if (given_up > 0)
+        printf("%.0f %s given up: the cell failed too often, or no attempt could be kept\n",
+               given_up, given_up > 1 ? "steps were" : "step was");
+}
+
 static void note_failures(const struct show *s)
 {
     unsigned printed = 0, more = 0;
@@ -215,6 +223,7 @@ void show_notes(struct show *s)
     note_isolation(s);
     note_housekeeping(s);
     note_discards(s);
+    note_given_up(s);
     note_failures(s);
     note_unavailable(s);
 }

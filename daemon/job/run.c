@@ -30,10 +30,12 @@ struct run {
     struct job_plan *plan;
     struct step *steps; /* plan->steps of them */
     uint32_t steps_done, steps_failed, steps_discarded;
-    uint32_t *failures;   /* by cell: in a row */
-    uint32_t *oks;        /* by cell */
-    bool *hopeless;       /* by cell: not available here, will not be tried again */
-    char (*reasons)[160]; /* by cell: last failure */
+    uint32_t steps_given_up; /* of steps_done: passed over, not settled in the store */
+    bool given_up_told;      /* the store knows that number */
+    uint32_t *failures;      /* by cell: in a row */
+    uint32_t *oks;           /* by cell */
+    bool *hopeless;          /* by cell: not available here, will not be tried again */
+    char (*reasons)[160];    /* by cell: last failure */
     double seconds_total, seconds_done;
     double seconds_before; /* of seconds_done: from before a restart */
     uint64_t started_ns, summarized_ns;
@@ -240,7 +242,7 @@ static void attempt_abandon(struct run *run, int64_t attempt_id, bool lost, cons
     }
 }
 
-enum step_end { STEP_DONE, STEP_AGAIN, STEP_UNFINISHED };
+enum step_end { STEP_DONE, STEP_GIVEN_UP, STEP_AGAIN, STEP_UNFINISHED };
 
 /* The subject is what made this step differ from others, so it is the one not tried again; the
  * control of the ring gets the reason too, in case it never has a result of its own. */
@@ -270,7 +272,7 @@ static enum step_end step_broken(struct run *run, struct step *s, const struct s
     if (lost && s->attempts < run->config->attempts_max)
         return STEP_AGAIN;
     step_hopeless(run, ring, why);
-    return STEP_DONE;
+    return lost ? STEP_GIVEN_UP : STEP_DONE;
 }
 
 /* What to do when no attempt could begin. A conflict says the step is settled, or the job's end
@@ -284,7 +286,7 @@ static enum step_end step_refused(struct run *run, const struct step *s,
         return STEP_DONE;
     if (why->code != ERR_IO && why->code != ERR_NO_SPACE && why->code != ERR_LIMIT) {
         step_hopeless(run, ring, why);
-        return STEP_DONE;
+        return STEP_GIVEN_UP;
     }
     nanosleep(&(struct timespec){.tv_sec = 1}, NULL);
     return scheduler_should_end(run->config->scheduler) ? STEP_UNFINISHED : STEP_AGAIN;
@@ -316,7 +318,7 @@ static enum step_end step_try(struct run *run, struct step *s, struct store_ring
     r = run->config->executor->run(run->config->executor, &q, run->config->interrupt, result, &e);
     if (r < 0)
         return step_broken(run, s, ring, attempt_id, &e);
-    bool again = result->discard && ++*discards < RUN_DISCARDS_MAX;
+    bool discard = result->discard, again = discard && ++*discards < RUN_DISCARDS_MAX;
     r = step_store(run, attempt_id, &q, result, &e);
     if (r == 0 && !result->discard)
         step_count(run, ring, result);
@@ -326,7 +328,7 @@ static enum step_end step_try(struct run *run, struct step *s, struct store_ring
     exec_result_done(result);
     if (r < 0) /* not stored: else it would count as running, and no other attempt could begin */
         return step_broken(run, s, ring, attempt_id, &e);
-    return again ? STEP_AGAIN : STEP_DONE;
+    return again ? STEP_AGAIN : discard ? STEP_GIVEN_UP : STEP_DONE;
 }
 
 static bool step_pointless(const struct run *run, const struct store_ring_new *ring)
@@ -355,12 +357,25 @@ static void step_publish(struct run *run, const struct step *s, const struct sto
                                      ring->cells[i]);
     snprintf(data, sizeof data,
              "{\"steps_done\":%u,\"steps_total\":%u,\"steps_failed\":%u,\"steps_discarded\":%u,"
-             "\"seconds_left\":%.1f,\"group\":%u,\"workload\":\"%s\",\"threads\":%u,"
+             "\"steps_given_up\":%u,\"seconds_left\":%.1f,\"group\":%u,\"workload\":\"%s\","
+             "\"threads\":%u,"
              "\"cells\":[%s]}",
              run->steps_done, run->plan->steps, run->steps_failed, run->steps_discarded,
-             seconds_left(run), s->group, group->entry->workload->name, group->point.threads,
-             cells);
+             run->steps_given_up, seconds_left(run), s->group, group->entry->workload->name,
+             group->point.threads, cells);
     events_publish(run->config->events, run->job->uuid, "step", data);
+}
+
+/* Before something slow and at the end: passing over many steps costs one commit, not many. A
+ * number that cannot be stored is no reason to stop measuring. */
+static void given_up_tell(struct run *run)
+{
+    struct err e = {0};
+    if (run->given_up_told)
+        return;
+    run->given_up_told = true;
+    if (store_job_steps(run->config->store, run->job->id, run->steps_given_up, &e) < 0)
+        log_warning("job %s: steps given up not stored: %s", run->job->uuid, e.message);
 }
 
 static enum step_end run_step(struct run *run, struct step *s, struct exec_result *result)
@@ -376,8 +391,9 @@ static enum step_end run_step(struct run *run, struct step *s, struct exec_resul
     enum step_end end = STEP_DONE;
     step_cells(run, s, &ring);
     if (step_pointless(run, &ring)) {
-        run->steps_failed++;
+        end = STEP_GIVEN_UP;
     } else {
+        given_up_tell(run);
         do {
             if (scheduler_should_end(run->config->scheduler))
                 return STEP_UNFINISHED;
@@ -387,6 +403,8 @@ static enum step_end run_step(struct run *run, struct step *s, struct exec_resul
             return end;
     }
     run->steps_done++;
+    run->steps_given_up += end == STEP_GIVEN_UP;
+    run->given_up_told &= end != STEP_GIVEN_UP;
     run->seconds_done += run->plan->groups[s->group].step_seconds;
     step_publish(run, s, &ring);
     return STEP_DONE;
@@ -509,12 +527,19 @@ static int run_prepare(struct run *run, struct err *why)
 
 int run_job(const struct run_config *config, const struct store_job *job, struct err *why)
 {
-    struct run run = {.config = config, .job = job};
+    struct run run = {
+        .config = config,
+        .job = job,
+        .steps_failed = job->steps_failed,
+        .steps_discarded = job->steps_discarded,
+        .given_up_told = true,
+    };
     int r = run_prepare(&run, why);
     if (r == 0) {
         run.seconds_done = run.seconds_before;
         run.started_ns = run.summarized_ns = clock_monotonic_ns();
         r = run_steps(&run, why);
+        given_up_tell(&run);
         if (r == 0)
             r = run_conclude(&run, why);
         else

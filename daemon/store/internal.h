@@ -125,13 +125,14 @@ static inline int store_metric_of(const struct store *s, int64_t disk_id)
 int store_role_parse(const char *name); /* enum exec_role; -ENOENT */
 
 /* jobs.c: the columns of a job and their reader, for jobs.c and view_jobs.c. */
-#define JOB_COLUMNS                                                                             \
-    "job.id, job.uuid, job.state, job.name, job.preset, job.profile, job.principal,"            \
-    " label_project, label_commit, label_parent, label_sequence, label_branch, label_tag,"      \
-    " label_time_us, coalesce((SELECT key FROM host WHERE host.id = job.host_id), ''),"         \
-    " created_us, started_us, finished_us, cells_count, steps_total, steps_done, steps_failed," \
-    " steps_discarded, attempts, cancel_requested, error_code, error_field, error_message"
-#define JOB_COLUMNS_COUNT 28
+#define JOB_COLUMNS                                                                            \
+    "job.id, job.uuid, job.state, job.name, job.preset, job.profile, job.principal,"           \
+    " label_project, label_commit, label_parent, label_sequence, label_branch, label_tag,"     \
+    " label_time_us, coalesce((SELECT key FROM host WHERE host.id = job.host_id), ''),"        \
+    " created_us, started_us, finished_us, cells_count, steps_total,"                          \
+    " steps_done + steps_given_up, steps_failed, steps_discarded, attempts, cancel_requested," \
+    " error_code, error_field, error_message, steps_given_up"
+#define JOB_COLUMNS_COUNT 29
 int job_from_row(struct stmt *st, struct store_job *ret, struct err *e);
 /* As job_from_row with the spec as one more column. */
 int job_from_row_full(struct stmt *st, struct store_job *ret, struct err *e);

@@ -69,6 +69,7 @@ int job_from_row(struct stmt *st, struct store_job *ret, struct err *e)
     ret->error.code = err_code_parse(stmt_col_text(st, 25));
     stmt_col_copy(st, 26, ret->error.field, sizeof ret->error.field);
     stmt_col_copy(st, 27, ret->error.message, sizeof ret->error.message);
+    ret->steps_given_up = stmt_col_u32(st, 28);
     return stmt_row_check(st, e);
 }
 
@@ -263,7 +264,8 @@ static int job_claim_task(struct store *s, struct db *db, void *arg, struct err 
     if (r < 0)
         return r;
     cleanup_(stmt_end) struct stmt update = stmt_begin(
-        db, "UPDATE job SET state = 'claimed', host_id = ?, attempts = attempts + 1 WHERE id ="
+        db, "UPDATE job SET state = 'claimed', host_id = ?, attempts = attempts + 1,"
+            " steps_given_up = 0 WHERE id ="
             " (SELECT id FROM job WHERE state = 'queued' ORDER BY id LIMIT 1) RETURNING id");
     stmt_int(&update, host_id);
     r = stmt_step(&update, e);
@@ -369,6 +371,28 @@ int store_job_set_state(struct store *s, const char *uuid, enum job_state state,
 {
     struct job_state_set set = {.uuid = uuid, .state = state, .why = why};
     return store_write(s, job_set_state_task, &set, e);
+}
+
+struct job_steps {
+    int64_t job_id;
+    uint32_t given_up;
+};
+
+static int job_steps_task(struct store *s, struct db *db, void *arg, struct err *e)
+{
+    (void)s;
+    const struct job_steps *steps = arg;
+    cleanup_(stmt_end) struct stmt st =
+        stmt_begin(db, "UPDATE job SET steps_given_up = ? WHERE id = ?");
+    stmt_int(&st, steps->given_up);
+    stmt_int(&st, steps->job_id);
+    return stmt_run(&st, e);
+}
+
+int store_job_steps(struct store *s, int64_t job_id, uint32_t given_up, struct err *e)
+{
+    struct job_steps steps = {.job_id = job_id, .given_up = given_up};
+    return store_write(s, job_steps_task, &steps, e);
 }
 
 struct job_cancel {

@@ -83,8 +83,9 @@ struct store_job {
     struct job_labels labels;
     char host_key[65];
     int64_t created_us, started_us, finished_us; /* 0: not yet */
-    uint32_t cells_count, steps_total, steps_done, steps_failed, steps_discarded;
-    uint32_t attempts; /* times claimed */
+    /* steps_done: settled and given up; a whole job has done them all. */
+    uint32_t cells_count, steps_total, steps_done, steps_failed, steps_discarded, steps_given_up;
+    uint32_t attempts; /* times claimed since a step was last settled */
     bool cancel_requested;
     struct err error; /* why failed or lost */
     char *spec_json;  /* owned: store_job_done */
@@ -100,6 +101,8 @@ bool store_job_transition_legal(enum job_state from, enum job_state to);
  * for meanwhile. */
 int store_job_set_state(struct store *s, const char *uuid, enum job_state state,
                         const struct err *why, struct err *e);
+/* How many steps this run of the job passed over so far; a claim begins at none. */
+int store_job_steps(struct store *s, int64_t job_id, uint32_t given_up, struct err *e);
 /* Idempotent. Queued → cancelled at once; claimed or running → cancel_requested. *ret_state is the
  * state after. ERR_NOT_FOUND. A job already final keeps its state (no error). */
 int store_job_cancel(struct store *s, const char *uuid, enum job_state *ret_state, struct err *e);
@@ -125,8 +128,8 @@ int store_attempt_begin(struct store *s, const struct store_ring_new *ring, cons
  * rows made as needed), slices blob, values, vectors, logs; the attempt becomes accepted (or
  * discarded, with the reason: the step may then be attempted again) and the job's counters move:
  * steps_done counts settled steps, steps_failed those of them with a runner that failed,
- * steps_discarded discarded attempts. A second finish: ERR_CONFLICT. Values that are NaN or
- * infinite are not stored. */
+ * steps_discarded discarded attempts; a settled step is progress, so claims count from none again.
+ * A second finish: ERR_CONFLICT. Values that are NaN or infinite are not stored. */
 int store_attempt_finish(struct store *s, int64_t attempt_id, const struct exec_request *request,
                          const struct exec_result *result, struct err *e);
 /* The attempt brought nothing: lost (retry) or failed (final: the step counts as done and failed).
@@ -135,8 +138,8 @@ int store_attempt_abandon(struct store *s, int64_t attempt_id, bool lost, const 
                           struct err *e);
 
 /* At start: running attempts → lost, claimed and running jobs → queued, or lost when claimed
- * `attempts_max` times already, or cancelled when that was asked for. Returns how many attempts
- * were lost. */
+ * `attempts_max` times without a step settled since, or cancelled when that was asked for. Returns
+ * how many attempts were lost. */
 int store_recover(struct store *s, uint32_t attempts_max, struct err *e);
 
 /* ---- summaries and series ---- */

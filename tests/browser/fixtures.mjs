@@ -257,6 +257,7 @@ export function makeJob(id, extra = {}) {
       steps_done: 200,
       steps_failed: 2,
       steps_discarded: 1,
+      steps_given_up: 3,
       seconds_left: null,
     },
     cancel_requested: false,

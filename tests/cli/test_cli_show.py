@@ -211,6 +211,12 @@ class Tables(Shown):
             self.assertNotIn("measured again", text)
         self.assertNotIn("discarded", self.shown())
 
+    def test_steps_given_up_are_told(self):
+        for count, words in ((1, "1 step was"), (7, "7 steps were")):
+            jobs = job(progress={"steps_given_up": count})
+            self.assertIn(f"{words} given up: ", self.shown(groups=reference_groups(), jobs=jobs))
+        self.assertNotIn("given up", self.shown())
+
     def test_results_without_groups(self):
         for body in ({}, {"job": job()}, {"job": [], "groups": []}, {"groups": []}):
             routes = job_routes()

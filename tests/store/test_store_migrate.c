@@ -12,13 +12,27 @@
 
 #include "daemon/store/internal.h"
 
-/* The closed database migrated by `files` after the first; its version afterwards in *ret. */
-static int migrate_with(struct fixture *f, const char *second, int64_t *ret_version)
+#define OWN_MAX 32
+
+/* The version a new file has: migrations there are. */
+static unsigned own_version(void)
 {
-    struct embedded_file files[3] = {store_migrations[0]};
-    if (second)
-        files[1] = (struct embedded_file){"0002", (const unsigned char *)second,
-                                          (const unsigned char *)second + strlen(second)};
+    unsigned count = 0;
+    while (store_migrations[count].name)
+        count++;
+    assert_true(count > 0 && count < OWN_MAX);
+    return count;
+}
+
+/* The closed database migrated by one more file; its version afterwards in *ret. */
+static int migrate_with(struct fixture *f, const char *next, int64_t *ret_version)
+{
+    struct embedded_file files[OWN_MAX + 2] = {{0}};
+    unsigned own = own_version();
+    memcpy(files, store_migrations, own * sizeof files[0]);
+    if (next)
+        files[own] = (struct embedded_file){"next", (const unsigned char *)next,
+                                            (const unsigned char *)next + strlen(next)};
     char path[128];
     struct db db;
     snprintf(path, sizeof path, "%s/heapmark.db", f->directory);
@@ -45,7 +59,12 @@ static int64_t query(struct fixture *f, const char *name, const char *sql)
     return value;
 }
 
-#define BACKUP "heapmark.db.v1.backup"
+static const char *backup(void)
+{
+    static char name[64];
+    snprintf(name, sizeof name, "heapmark.db.v%u.backup", own_version());
+    return name;
+}
 
 static void test_migration_forward(void **state)
 {
@@ -53,15 +72,15 @@ static void test_migration_forward(void **state)
     int64_t version;
     assert_int_equal(fixture_job_add(f->store, 1, &f->e), 0);
     fixture_close(f);
-    assert_int_equal(query(f, BACKUP, "SELECT 1"), -2); /* none was made for a new file */
+    assert_int_equal(query(f, backup(), "SELECT 1"), -2); /* none was made for a new file */
     assert_int_equal(
         migrate_with(f, "ALTER TABLE job ADD COLUMN extra TEXT NOT NULL DEFAULT 'x';", &version),
         0);
-    assert_int_equal(version, 2);
+    assert_int_equal(version, own_version() + 1);
     assert_int_equal(query(f, "heapmark.db", "SELECT count(*) FROM job WHERE extra = 'x'"), 1);
-    assert_int_equal(query(f, BACKUP, "PRAGMA user_version"), 1);
-    assert_int_equal(query(f, BACKUP, "SELECT count(*) FROM job"), 1);
-    assert_int_equal(query(f, BACKUP,
+    assert_int_equal(query(f, backup(), "PRAGMA user_version"), own_version());
+    assert_int_equal(query(f, backup(), "SELECT count(*) FROM job"), 1);
+    assert_int_equal(query(f, backup(),
                            "SELECT count(*) FROM pragma_integrity_check"
                            " WHERE integrity_check = 'ok'"),
                      1);
@@ -70,7 +89,7 @@ static void test_migration_forward(void **state)
     assert_int_equal(f->e.code, ERR_INCOMPATIBLE);
     /* and the backup is what brings it back */
     char from[128], to[128];
-    snprintf(from, sizeof from, "%s/" BACKUP, f->directory);
+    snprintf(from, sizeof from, "%s/%s", f->directory, backup());
     snprintf(to, sizeof to, "%s/heapmark.db", f->directory);
     assert_int_equal(rename(from, to), 0);
     fixture_open(f);
@@ -92,8 +111,8 @@ static void test_migration_fails_whole(void **state)
     for (size_t i = 0; i < sizeof broken / sizeof broken[0]; i++) {
         int64_t version;
         assert_true(migrate_with(f, broken[i], &version) < 0);
-        assert_int_equal(version, 1);
-        assert_int_equal(query(f, BACKUP, "PRAGMA user_version"), 1);
+        assert_int_equal(version, own_version());
+        assert_int_equal(query(f, backup(), "PRAGMA user_version"), own_version());
         fixture_open(f); /* as if nothing had been tried */
         struct store_job job;
         fixture_job_get(f, 1, &job);
@@ -109,8 +128,8 @@ static void test_migration_does_nothing_twice(void **state)
     int64_t version;
     fixture_close(f);
     assert_int_equal(migrate_with(f, NULL, &version), 0);
-    assert_int_equal(version, 1);
-    assert_int_equal(query(f, BACKUP, "SELECT 1"), -2);
+    assert_int_equal(version, own_version());
+    assert_int_equal(query(f, backup(), "SELECT 1"), -2);
 }
 
 /* No room or right for the backup: no migration. */
@@ -120,10 +139,10 @@ static void test_migration_needs_its_backup(void **state)
     int64_t version;
     char part[160];
     fixture_close(f);
-    snprintf(part, sizeof part, "%s/" BACKUP ".part", f->directory);
+    snprintf(part, sizeof part, "%s/%s.part", f->directory, backup());
     assert_int_equal(mkdir(part, 0700), 0); /* cannot be unlinked nor written */
     assert_true(migrate_with(f, "CREATE TABLE t (x) STRICT;", &version) < 0);
-    assert_int_equal(version, 1);
+    assert_int_equal(version, own_version());
     assert_int_equal(rmdir(part), 0);
 }
 

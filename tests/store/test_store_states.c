@@ -216,6 +216,76 @@ static void test_recover_gives_up_at_last(void **state)
     store_job_done(&job);
 }
 
+/* One step of job number `job_id` settled or not, before the daemon dies. */
+static void attempt_one(struct fixture *f, int64_t job_id, uint32_t position, bool lost)
+{
+    const struct err why = {.code = ERR_IO, .message = "test"};
+    const struct store_ring_new ring = {.job_id = job_id,
+                                        .position = position,
+                                        .cells_count = 1,
+                                        .cells = {0},
+                                        .roles = {ROLE_REFERENCE}};
+    char uuid[37];
+    int64_t attempt_id;
+    assert_int_equal(store_attempt_begin(f->store, &ring, "test", uuid, &attempt_id, &f->e), 0);
+    assert_int_equal(store_attempt_abandon(f->store, attempt_id, lost, &why, &f->e), 0);
+}
+
+/* Ends that brought a step each do not count; an attempt that brought nothing is no progress. */
+static void test_recover_counts_ends_without_progress(void **state)
+{
+    struct fixture *f = *state;
+    struct store_job job;
+    assert_int_equal(fixture_job_add(f->store, 1, &f->e), 0);
+    for (unsigned i = 0; i < 10; i++) {
+        assert_int_equal(store_job_claim(f->store, FIXTURE_HOST, &job, &f->e), 1);
+        attempt_one(f, job.id, i, i >= 7);
+        store_job_done(&job);
+        assert_int_equal(store_recover(f->store, 3, &f->e), 0);
+        assert_int_equal(state_of(f, 1), i < 9 ? JOB_QUEUED : JOB_LOST);
+    }
+    fixture_job_get(f, 1, &job);
+    assert_non_null(strstr(job.error.message, "3 times"));
+    assert_int_equal(job.steps_done, 7);
+    store_job_done(&job);
+}
+
+/* A drained daemon gives back a claim it may no longer have. */
+static void test_progress_survives_a_drain(void **state)
+{
+    struct fixture *f = *state;
+    struct store_job job;
+    assert_int_equal(fixture_job_add(f->store, 1, &f->e), 0);
+    assert_int_equal(store_job_claim(f->store, FIXTURE_HOST, &job, &f->e), 1);
+    attempt_one(f, job.id, 0, false);
+    assert_int_equal(store_job_set_state(f->store, job.uuid, JOB_QUEUED, NULL, &f->e), 0);
+    store_job_done(&job);
+    assert_int_equal(store_job_claim(f->store, FIXTURE_HOST, &job, &f->e), 1);
+    assert_int_equal(job.attempts, 1);
+    store_job_done(&job);
+}
+
+static void test_given_up_steps_are_done(void **state)
+{
+    struct fixture *f = *state;
+    struct store_job job;
+    assert_int_equal(fixture_job_add(f->store, 1, &f->e), 0);
+    assert_int_equal(store_job_claim(f->store, FIXTURE_HOST, &job, &f->e), 1);
+    attempt_one(f, job.id, 0, false);
+    assert_int_equal(store_job_steps(f->store, job.id, 3, &f->e), 0);
+    store_job_done(&job);
+    fixture_job_get(f, 1, &job);
+    assert_int_equal(job.steps_given_up, 3);
+    assert_int_equal(job.steps_done, 4);
+    assert_int_equal(job.steps_failed, 1);
+    store_job_done(&job);
+    assert_int_equal(store_recover(f->store, 3, &f->e), 0);
+    assert_int_equal(store_job_claim(f->store, FIXTURE_HOST, &job, &f->e), 1); /* tries them anew */
+    assert_int_equal(job.steps_given_up, 0);
+    assert_int_equal(job.steps_done, 1);
+    store_job_done(&job);
+}
+
 static void test_recover_cancels_what_was_asked(void **state)
 {
     struct fixture *f = *state;
@@ -276,6 +346,9 @@ int main(void)
         TEST(test_cancelled_job_does_not_queue_again),
         TEST(test_recover_every_state),
         TEST(test_recover_gives_up_at_last),
+        TEST(test_recover_counts_ends_without_progress),
+        TEST(test_progress_survives_a_drain),
+        TEST(test_given_up_steps_are_done),
         TEST(test_recover_cancels_what_was_asked),
         TEST(test_recover_attempts),
     };

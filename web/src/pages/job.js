@@ -270,9 +270,17 @@ class JobPage {
   onEvent(name, data) {
     if (name === 'step') {
       this.step = data;
-      const { steps_done, steps_total, steps_failed, steps_discarded, seconds_left } = data;
+      const { steps_done, steps_total, steps_failed, steps_discarded, steps_given_up } = data;
+      const { seconds_left } = data;
       this.update({
-        progress: { steps_done, steps_total, steps_failed, steps_discarded, seconds_left },
+        progress: {
+          steps_done,
+          steps_total,
+          steps_failed,
+          steps_discarded,
+          steps_given_up,
+          seconds_left,
+        },
       });
       this.results(false).catch(() => {}); // read again with the next step
     } else if (name === 'state') {

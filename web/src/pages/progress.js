@@ -18,10 +18,15 @@ function headline(job) {
   return `${Math.round(progressShare(job.progress) * 100)}% measured`;
 }
 
+const givenUp = (p) => (p.steps_given_up ? `, ${integer(p.steps_given_up)} given up` : '');
+
 function counts(p) {
   const failed = p.steps_failed ? `, ${integer(p.steps_failed)} failed` : '';
   const discarded = p.steps_discarded ? `, ${integer(p.steps_discarded)} discarded` : '';
-  return `${integer(p.steps_done)} of ${plural(p.steps_total ?? 0, 'step')}${failed}${discarded}`;
+  return `${integer(p.steps_done)} of ${plural(
+    p.steps_total ?? 0,
+    'step',
+  )}${failed}${discarded}${givenUp(p)}`;
 }
 
 function lastStep(step, names) {
@@ -40,7 +45,7 @@ function ended(job) {
     `${took}${integer(p.steps_done)} of ${plural(
       p.steps_total ?? 0,
       'step',
-    )} done, ${integer(p.steps_failed)} failed, ${integer(p.steps_discarded)} discarded.`,
+    )} done, ${integer(p.steps_failed)} failed, ${integer(p.steps_discarded)} discarded${givenUp(p)}.`,
   );
 }
 
