@@ -22,6 +22,7 @@ static const struct able {
     {"mimalloc", true, true, true, false, true, false},
     {"tbb", false, false, true, false, false, false},
     {"scudo", false, true, true, true, false, true},
+    {"hmalloc", true, true, true, true, true, false},
     {"classic", true, true, true, true, false, true},
 };
 
@@ -99,8 +100,9 @@ static const char *check_strangers(struct probe *p)
         if (own || common)
             continue;
         EXPECT(!(*a)->version || (*a)->version(p->dl, version) == -ENOSYS);
-        if (strcmp((*a)->name, "classic") == 0 && strcmp(p->adapter, "scudo") == 0)
-            continue; /* mallinfo2 of its own */
+        if (strcmp((*a)->name, "classic") == 0 &&
+            (strcmp(p->adapter, "scudo") == 0 || strcmp(p->adapter, "hmalloc") == 0))
+            continue; /* mallinfo2 of their own */
         if (strcmp(p->adapter, "glibc") == 0)
             continue; /* its handle is the program, whose search order has everything */
         EXPECT(!(*a)->stats || (*a)->stats(p->dl, &stats) == -ENOSYS);

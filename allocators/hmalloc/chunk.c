@@ -1,0 +1,340 @@
+#include "allocators/hmalloc/chunk.h"
+
+#include <stdatomic.h>
+
+#include "allocators/hmalloc/bits.h"
+#include "allocators/hmalloc/meta.h"
+#include "allocators/hmalloc/os.h"
+#include "allocators/hmalloc/tagmap.h"
+
+/* Where address space is short a chunk begins small and grows in place. */
+static const unsigned chunk_steps[] = {CHUNK_UNITS, 64, 16, 4};
+
+struct chunk {
+    struct chunk *next; /* by address */
+    char *base;
+    unsigned units;   /* mapped so far, the descriptors' unit included */
+    unsigned longest; /* no free run is longer than this */
+    unsigned dirty_count;
+    struct bits free, dirty; /* dirty: only bits that are free too */
+};
+
+struct lock chunk_lock;
+static struct chunk *chunks; /* under chunk_lock */
+static size_t dirty_low;     /* under chunk_lock */
+/* Written under chunk_lock, read without it for figures. Relaxed. */
+static _Atomic size_t used_units, dirty_units, clean_units, chunks_count;
+
+static size_t units_now(_Atomic size_t *counter)
+{
+    return atomic_load_explicit(counter, memory_order_relaxed);
+}
+
+static void units_add(_Atomic size_t *counter, size_t n)
+{
+    atomic_store_explicit(counter, units_now(counter) + n, memory_order_relaxed);
+}
+
+static void units_subtract(_Atomic size_t *counter, size_t n)
+{
+    atomic_store_explicit(counter, units_now(counter) - n, memory_order_relaxed);
+}
+
+static struct slab *descriptor(const struct chunk *c, unsigned unit)
+{
+    return (struct slab *)(void *)c->base + unit;
+}
+
+static char *chunk_base(const void *address)
+{
+    return (char *)((uintptr_t)address & ~(uintptr_t)(CHUNK_SIZE - 1));
+}
+
+/* Of a descriptor of ours: the first one, of the descriptors' own unit, has its `bitmap` free. */
+static struct chunk *chunk_of(const struct slab *run)
+{
+    return (struct chunk *)(void *)((struct slab *)(void *)chunk_base(run))->bitmap;
+}
+
+static void add_units(struct chunk *c, unsigned from, unsigned count)
+{
+    bits_set(&c->free, from, count, true);
+    c->units = from + count;
+    c->longest = CHUNK_UNITS;
+    units_add(&clean_units, count);
+}
+
+/* Addresses for a chunk: all of it, or its beginning where address space is limited. */
+static char *chunk_map(unsigned units)
+{
+    if (units == CHUNK_UNITS)
+        return os_map_aligned(CHUNK_SIZE, CHUNK_SIZE, true);
+    char *near = os_map(UNIT_SIZE, true);
+    if (!near)
+        return NULL;
+    os_unmap(near, UNIT_SIZE);
+    uintptr_t at = (uintptr_t)near & ~(uintptr_t)(CHUNK_SIZE - 1);
+    for (unsigned i = 0; i < 256 && at > CHUNK_SIZE; i++, at -= CHUNK_SIZE) {
+        char *base = os_map_at((void *)at, units * UNIT_SIZE);
+        if (base)
+            return base;
+    }
+    return NULL;
+}
+
+static struct chunk *chunk_new(unsigned units)
+{
+    struct chunk *c = meta_alloc(sizeof *c);
+    char *base = c ? chunk_map(units) : NULL;
+    if (base && !tagmap_claim(base, CHUNK_UNITS)) {
+        os_unmap(base, units * UNIT_SIZE);
+        base = NULL;
+    }
+    if (!base) {
+        if (c)
+            meta_free(c, sizeof *c);
+        return NULL;
+    }
+    os_huge(base, units * UNIT_SIZE, false);
+    *c = (struct chunk){.base = base};
+    descriptor(c, 0)->bitmap = (uint64_t *)(void *)c;
+    add_units(c, 1, units - 1);
+    struct chunk **at = &chunks;
+    while (*at && (*at)->base < base)
+        at = &(*at)->next;
+    c->next = *at;
+    *at = c;
+    units_add(&chunks_count, 1);
+    return c;
+}
+
+/* A chunk that is not whole yet gets more units behind. */
+static bool chunk_extend(struct chunk *c, unsigned count)
+{
+    if (c->units + count > CHUNK_UNITS)
+        count = CHUNK_UNITS - c->units;
+    char *end = c->base + c->units * UNIT_SIZE;
+    if (count == 0 || !os_map_at(end, count * UNIT_SIZE))
+        return false;
+    os_huge(end, count * UNIT_SIZE, false);
+    add_units(c, c->units, count);
+    return true;
+}
+
+/* More addresses, enough for a run of so many units if possible. */
+static bool chunk_more(size_t units)
+{
+    for (unsigned i = 0; i < sizeof chunk_steps / sizeof chunk_steps[0]; i++) {
+        const unsigned step = chunk_steps[i];
+        if (i > 0)
+            for (struct chunk *c = chunks; c; c = c->next)
+                if (c->units < CHUNK_UNITS &&
+                    chunk_extend(c, step > units ? step : (unsigned)units))
+                    return true;
+        if (step > units && chunk_new(step))
+            return true;
+    }
+    return false;
+}
+
+struct fit {
+    struct chunk *chunk;
+    unsigned at, length;
+};
+
+/* The shortest run of at least so many units in `bits`, or the first for a slab: what is free at
+ * low addresses fills first. Returns the longest run seen. */
+static unsigned fit_in(struct chunk *c, const struct bits *bits, unsigned units, struct fit *best)
+{
+    unsigned longest = 0;
+    for (unsigned at = bits_find(bits, 0, true); at < CHUNK_UNITS;) {
+        const unsigned end = bits_find(bits, at, false), length = end - at;
+        longest = length > longest ? length : longest;
+        if (length >= units && (!best->chunk || length < best->length)) {
+            *best = (struct fit){c, at, length};
+            if (length == units || units <= 4)
+                return CHUNK_UNITS;
+        }
+        at = bits_find(bits, end, true);
+    }
+    return longest;
+}
+
+static bool fit_find(unsigned units, struct fit *ret)
+{
+    struct fit best = {0};
+    for (struct chunk *c = chunks; c && units_now(&dirty_units) >= units; c = c->next) {
+        if (c->dirty_count >= units && c->longest >= units)
+            (void)fit_in(c, &c->dirty, units, &best);
+        if (best.chunk && (units <= 4 || best.length == units))
+            break;
+    }
+    for (struct chunk *c = chunks; c && !best.chunk; c = c->next)
+        if (c->longest >= units) {
+            const unsigned longest = fit_in(c, &c->free, units, &best);
+            if (longest < c->longest)
+                c->longest = longest;
+        }
+    *ret = best;
+    return best.chunk;
+}
+
+/* Units leave the free ones. Returns how many of them were dirty. */
+static unsigned units_out(struct chunk *c, unsigned at, unsigned count)
+{
+    const unsigned dirty = bits_count(&c->dirty, at, count);
+    bits_set(&c->free, at, count, false);
+    bits_set(&c->dirty, at, count, false);
+    c->dirty_count -= dirty;
+    units_subtract(&dirty_units, dirty);
+    units_subtract(&clean_units, count - dirty);
+    units_add(&used_units, count);
+    if (units_now(&dirty_units) < dirty_low)
+        dirty_low = units_now(&dirty_units);
+    return dirty;
+}
+
+static void units_in(struct chunk *c, unsigned at, unsigned count, bool dirty)
+{
+    bits_set(&c->free, at, count, true);
+    c->longest = CHUNK_UNITS;
+    units_subtract(&used_units, count);
+    if (dirty) {
+        bits_set(&c->dirty, at, count, true);
+        c->dirty_count += count;
+        units_add(&dirty_units, count);
+    } else {
+        units_add(&clean_units, count);
+    }
+}
+
+static void descriptors_number(const struct chunk *c, unsigned at, unsigned from, unsigned to)
+{
+    for (unsigned i = from; i < to; i++)
+        descriptor(c, at + i)->first = (uint16_t)i;
+}
+
+struct slab *chunk_take(size_t units, enum unit_kind kind)
+{
+    struct fit fit;
+    struct slab *run = NULL;
+    if (units >= CHUNK_UNITS)
+        return NULL;
+    lock_take(&chunk_lock);
+    while (!fit_find((unsigned)units, &fit))
+        if (!chunk_more(units))
+            goto out;
+    const bool clean = units_out(fit.chunk, fit.at, (unsigned)units) == 0;
+    run = descriptor(fit.chunk, fit.at);
+    run->base = fit.chunk->base + fit.at * UNIT_SIZE;
+    run->units = (uint16_t)units;
+    run->kind = (uint8_t)kind;
+    run->clean = clean;
+    descriptors_number(fit.chunk, fit.at, 0, (unsigned)units);
+out:
+    lock_leave(&chunk_lock);
+    return run;
+}
+
+void chunk_give(struct slab *run, bool dirty)
+{
+    tagmap_set_range(run->base, run->units, 0);
+    lock_take(&chunk_lock);
+    struct chunk *c = chunk_of(run);
+    run->kind = UNIT_FREE;
+    units_in(c, (unsigned)(run - descriptor(c, 0)), run->units, dirty);
+    lock_leave(&chunk_lock);
+}
+
+bool chunk_resize(struct slab *run, size_t units)
+{
+    bool done = units <= run->units;
+    lock_take(&chunk_lock);
+    struct chunk *c = chunk_of(run);
+    const unsigned at = (unsigned)(run - descriptor(c, 0)), old = run->units, new = (unsigned)units;
+    if (new < old)
+        units_in(c, at + new, old - new, true);
+    else if (new > old && at + new <= c->units &&bits_find(&c->free, at + old, false) >= at + new) {
+        if (units_out(c, at + old, new - old) > 0)
+            run->clean = false;
+        descriptors_number(c, at, old, new);
+        done = true;
+    }
+    if (done)
+        run->units = (uint16_t)units;
+    lock_leave(&chunk_lock);
+    return done;
+}
+
+bool chunk_owns(const void *address)
+{
+    lock_take(&chunk_lock);
+    const struct chunk *c = chunks;
+    while (c && c->base != chunk_base(address))
+        c = c->next;
+    const bool owns = c && (size_t)((const char *)address - c->base) >= UNIT_SIZE &&
+                      (size_t)((const char *)address - c->base) < c->units * UNIT_SIZE;
+    lock_leave(&chunk_lock);
+    return owns;
+}
+
+struct chunk_figures chunk_figures(void)
+{
+    return (struct chunk_figures){units_now(&chunks_count), units_now(&used_units),
+                                  units_now(&dirty_units), units_now(&clean_units)};
+}
+
+size_t chunk_dirty_low(void)
+{
+    lock_take(&chunk_lock);
+    const size_t low = dirty_low;
+    dirty_low = units_now(&dirty_units);
+    lock_leave(&chunk_lock);
+    return low;
+}
+
+/* The longest dirty run of the highest chunk that has one, at most so many units of it. */
+static bool purge_pick(unsigned units_max, struct fit *ret)
+{
+    struct fit longest = {0};
+    for (struct chunk *c = chunks; c; c = c->next)
+        if (c->dirty_count > 0)
+            longest.chunk = c;
+    if (!longest.chunk)
+        return false;
+    const struct bits *dirty = &longest.chunk->dirty;
+    for (unsigned at = bits_find(dirty, 0, true); at < CHUNK_UNITS;) {
+        const unsigned end = bits_find(dirty, at, false);
+        if (end - at >= longest.length)
+            longest = (struct fit){longest.chunk, at, end - at};
+        at = bits_find(dirty, end, true);
+    }
+    if (longest.length > units_max) {
+        longest.at += longest.length - units_max;
+        longest.length = units_max;
+    }
+    *ret = longest;
+    return true;
+}
+
+size_t chunk_purge(size_t keep_units, size_t budget_units)
+{
+    size_t purged = 0;
+    struct fit pick;
+    lock_take(&chunk_lock);
+    while (purged < budget_units && units_now(&dirty_units) > keep_units) {
+        size_t most = units_now(&dirty_units) - keep_units;
+        if (most > budget_units - purged)
+            most = budget_units - purged;
+        if (!purge_pick(most > CHUNK_UNITS ? CHUNK_UNITS : (unsigned)most, &pick))
+            break;
+        (void)units_out(pick.chunk, pick.at, pick.length);
+        lock_leave(&chunk_lock);
+        os_discard(pick.chunk->base + pick.at * UNIT_SIZE, pick.length * UNIT_SIZE);
+        lock_take(&chunk_lock);
+        units_in(pick.chunk, pick.at, pick.length, false);
+        purged += pick.length;
+    }
+    lock_leave(&chunk_lock);
+    return purged;
+}

@@ -1,0 +1,112 @@
+/* A heap: what one thread owns. Type-stable: once made it is never unmapped, so its address in a
+ * tag stays valid; a thread that ends leaves its heap to the next one (thread.c).
+ *
+ * Two halves. The bins and magazines belong to the thread, without a lock: the fast paths of
+ * malloc.c touch nothing else. The slabs belong to whoever holds the lock, which is nearly always
+ * the same thread, once per refill or overflow of a magazine; but other threads may drain the
+ * inbox of a heap whose owner sleeps, take figures, or fork.
+ *
+ * A few heaps are shared: no thread owns them and their bins stay empty. Sizes a thread rarely
+ * uses come from them, block by block. */
+#ifndef HEAPMARK_ALLOCATORS_HMALLOC_HEAP_H
+#define HEAPMARK_ALLOCATORS_HMALLOC_HEAP_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+
+#include "allocators/hmalloc/chunk.h"
+#include "allocators/hmalloc/config.h"
+#include "allocators/hmalloc/lock.h"
+#include "allocators/hmalloc/tagmap.h"
+
+/* A stack of free blocks. Below the first entry of its array stands NULL, so that looking at the
+ * top also says whether there is one. Without an array `top` and `limit` are both the end of an
+ * array of nothing but that NULL: at once empty and full. */
+struct bin {
+    void **top, **limit;
+};
+
+extern void *bin_nothing[1];
+#define BIN_NOTHING                      \
+    {                                    \
+        bin_nothing + 1, bin_nothing + 1 \
+    }
+
+/* Beside a bin: its arrays. `spare` is a second one of the same size, either full or empty; it is
+ * swapped with the first instead of moving pointers. */
+struct magazine {
+    void **array; /* array[0] is the NULL; entries follow. NULL: the class has no magazine yet */
+    void **spare;
+    uint16_t capacity; /* 2^k - 1 */
+    uint16_t misses;   /* refills while the class was cold, saturating */
+    bool spare_full;
+};
+
+#define OUTBOXES 8
+
+struct message;
+struct outbox {
+    struct heap *to;
+    struct message *message;
+    uint32_t bytes;
+};
+
+struct heap {
+    struct bin bins[CLASS_COUNT]; /* by class: bin of class c at offset 16 c */
+
+    /* Owner only, from here on. */
+    struct magazine magazines[CLASS_COUNT];
+    struct outbox outboxes[OUTBOXES];
+    struct message *stash; /* empty messages */
+    uint32_t stash_count;
+    uint32_t magazine_bytes; /* capacities times block sizes */
+    bool is_shared;
+
+    /* Push by any thread: release. Taken whole under the lock: acquire. */
+    _Alignas(CACHE_LINE) _Atomic(struct message *) inbox;
+
+    /* Under the lock, from here on. */
+    _Alignas(CACHE_LINE) struct lock lock;
+    _Atomic bool is_orphan; /* no thread owns it: see remote.h */
+    struct slab *partial[CLASS_COUNT];
+    size_t slab_bytes;        /* of all its slabs */
+    size_t block_bytes;       /* of all blocks in them */
+    size_t free_bytes;        /* of blocks that are in slabs, not in magazines */
+    size_t virgin_bytes;      /* of blocks never handed out */
+    size_t purge_at;          /* free_bytes from which on pages are looked for */
+    struct heap *next;        /* in the list of all heaps: written once, before it is seen */
+    struct heap *next_orphan; /* under the heap list's lock */
+};
+
+/* Start values that need no memory: for threads without a heap. */
+extern struct heap heap_none; /* has not called malloc yet */
+extern struct heap heap_dead; /* its destructors have run */
+extern HIDDEN __thread struct heap *heap_mine __attribute__((tls_model("initial-exec")));
+
+#define HEAPS_SHARED 4
+
+/* Fresh, with no blocks, in the list of all heaps. NULL without memory. */
+struct heap *heap_new(void);
+/* The shared heap this thread uses. */
+struct heap *heap_shared(void);
+bool heap_shared_init(void);
+
+/* All heaps ever made, shared ones included; newest first, linked by `next`. */
+extern _Atomic(struct heap *) heap_list;
+
+static inline struct heap *heap_of_tag(tag_t tag)
+{
+    return (struct heap *)(tag & ~(tag_t)(HEAP_ALIGN - 1));
+}
+
+static inline unsigned class_of_tag(tag_t tag)
+{
+    return (unsigned)(tag & (HEAP_ALIGN - 1)) / (unsigned)sizeof(struct bin);
+}
+
+static inline tag_t heap_tag(const struct heap *h, unsigned class)
+{
+    return (tag_t)(uintptr_t)&h->bins[class];
+}
+
+#endif

@@ -1,0 +1,199 @@
+#include "allocators/hmalloc/magazine.h"
+
+#include "allocators/hmalloc/meta.h"
+#include "allocators/hmalloc/options.h"
+#include "allocators/hmalloc/remote.h"
+#include "allocators/hmalloc/sizes.h"
+#include "allocators/hmalloc/slab.h"
+
+#define CAPACITY_FIRST 7
+#define CAPACITY_MAX   511
+#define CAPACITY_MIN   3 /* of the largest classes */
+/* All magazines of a heap together may hold this much before they stop growing. */
+#define HEAP_MAGAZINE_BYTES MIB(2)
+/* A class is cold until a thread took this many bytes, or blocks, of it one by one. */
+#define COLD_BYTES  2048
+#define COLD_BLOCKS 16
+
+void magazine_reset(struct bin *b)
+{
+    *b = (struct bin)BIN_NOTHING;
+}
+
+static void **array_new(unsigned capacity)
+{
+    void **array = meta_alloc((capacity + 1u) * sizeof(void *));
+    if (array)
+        array[0] = NULL;
+    return array;
+}
+
+static void array_free(void **array, unsigned capacity)
+{
+    if (array)
+        meta_free(array, (capacity + 1u) * sizeof(void *));
+}
+
+static unsigned capacity_max(unsigned class)
+{
+    const size_t fit = options.magazine_bytes / class_size(class);
+    unsigned capacity = CAPACITY_MIN;
+    while (capacity < CAPACITY_MAX && 2 * capacity + 1 <= fit)
+        capacity = 2 * capacity + 1;
+    return capacity;
+}
+
+static bool is_cold(const struct magazine *m, unsigned class)
+{
+    return !m->array && m->misses < COLD_BLOCKS && m->misses * class_size(class) < COLD_BYTES;
+}
+
+/* The bin is empty: give it an array, or a larger one. Without memory it stays as it is. */
+static void grow(struct heap *h, unsigned class)
+{
+    struct magazine *m = &h->magazines[class];
+    const unsigned most = capacity_max(class);
+    unsigned capacity = m->array ? 2u * m->capacity + 1 : CAPACITY_FIRST;
+    capacity = capacity > most ? most : capacity;
+    const uint32_t more = (capacity - (m->array ? m->capacity : 0)) * class_size(class);
+    if (more == 0 || (m->array && h->magazine_bytes + more > HEAP_MAGAZINE_BYTES))
+        return;
+    void **array = array_new(capacity);
+    if (!array)
+        return;
+    array_free(m->array, m->capacity);
+    array_free(m->spare, m->capacity);
+    h->magazine_bytes += more;
+    m->array = array;
+    m->spare = NULL;
+    m->capacity = (uint16_t)capacity;
+    h->bins[class] = (struct bin){array + 1, array + 1 + capacity};
+}
+
+static void swap(struct heap *h, unsigned class, bool to_full)
+{
+    struct magazine *m = &h->magazines[class];
+    void **array = m->array;
+    m->array = m->spare;
+    m->spare = array;
+    m->spare_full = !to_full;
+    void **limit = m->array + 1 + m->capacity;
+    h->bins[class] = (struct bin){to_full ? limit : m->array + 1, limit};
+}
+
+static void *pop(struct bin *b)
+{
+    return *--b->top;
+}
+
+static void *cold_take(struct heap *h, unsigned class, bool *ret_zeroed)
+{
+    struct heap *shared = heap_shared();
+    void *block = NULL;
+    h->magazines[class].misses++;
+    lock_take(&shared->lock);
+    if (slab_take(shared, class_coarse(class), &block, 1, ret_zeroed) == 0)
+        block = NULL;
+    lock_leave(&shared->lock);
+    return block;
+}
+
+static void *refill_locked(struct heap *h, unsigned class, bool *ret_zeroed)
+{
+    struct magazine *m = &h->magazines[class];
+    void *one[1];
+    grow(h, class);
+    void **out = m->array ? m->array + 1 : one;
+    const unsigned want = m->array ? (m->capacity + 1u) / 2 : 1;
+    const unsigned got = slab_take(h, class, out, want, ret_zeroed);
+    if (got == 0)
+        return NULL;
+    if (m->array)
+        h->bins[class].top = out + got - 1;
+    return out[got - 1];
+}
+
+void *magazine_refill(struct heap *h, unsigned class, bool *ret_zeroed)
+{
+    struct magazine *m = &h->magazines[class];
+    struct bin *b = &h->bins[class];
+    void *block = NULL;
+    *ret_zeroed = false;
+    lock_take(&h->lock);
+    if (m->spare_full)
+        swap(h, class, true);
+    else if (remote_waiting(h))
+        (void)remote_drain(h, true, h);
+    if (b->top[-1])
+        block = pop(b);
+    else if (!is_cold(m, class))
+        block = refill_locked(h, class, ret_zeroed);
+    lock_leave(&h->lock);
+    if (!block && is_cold(m, class))
+        block = cold_take(h, class, ret_zeroed);
+    return block;
+}
+
+/* Nowhere to keep it: to the slab at once. */
+static bool make_room(struct heap *h, unsigned class)
+{
+    struct magazine *m = &h->magazines[class];
+    if (!m->array) {
+        grow(h, class);
+        return m->array;
+    }
+    if (!m->spare)
+        m->spare = array_new(m->capacity);
+    if (!m->spare) {
+        /* Flush what we have instead: no swap needs no memory. */
+        slab_put(h, m->array + 1, m->capacity);
+        h->bins[class].top = m->array + 1;
+        return true;
+    }
+    if (m->spare_full)
+        slab_put(h, m->spare + 1, m->capacity);
+    swap(h, class, false);
+    return true;
+}
+
+void magazine_overflow(struct heap *h, unsigned class, void *block)
+{
+    lock_take(&h->lock);
+    if (make_room(h, class))
+        *h->bins[class].top++ = block;
+    else
+        slab_put(h, &block, 1);
+    if (slab_purge_due(h))
+        (void)slab_purge(h);
+    lock_leave(&h->lock);
+}
+
+void magazine_empty(struct heap *h)
+{
+    for (unsigned class = 1; class < CLASS_COUNT; class ++) {
+        struct magazine *m = &h->magazines[class];
+        struct bin *b = &h->bins[class];
+        if (m->array)
+            slab_put(h, m->array + 1, (size_t)(b->top - m->array - 1));
+        if (m->spare_full)
+            slab_put(h, m->spare + 1, m->capacity);
+        array_free(m->array, m->capacity);
+        array_free(m->spare, m->capacity);
+        *m = (struct magazine){0};
+        magazine_reset(b);
+    }
+    h->magazine_bytes = 0;
+}
+
+size_t magazine_held(const struct heap *h)
+{
+    size_t bytes = 0;
+    for (unsigned class = 1; class < CLASS_COUNT; class ++) {
+        const struct magazine *m = &h->magazines[class];
+        size_t blocks = m->spare_full ? m->capacity : 0;
+        if (m->array)
+            blocks += (size_t)(h->bins[class].top - m->array - 1);
+        bytes += blocks * class_size(class);
+    }
+    return bytes;
+}

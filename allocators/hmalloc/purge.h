@@ -1,0 +1,17 @@
+/* When free memory goes back to the kernel. There is no thread for it: those who free do it.
+ *
+ * At once: free units beyond max(dirty_min, dirty_percent of what is in use). With time: every
+ * decay_ms half of the units nobody needed since the last time. Both from slow paths only. */
+#ifndef HEAPMARK_ALLOCATORS_HMALLOC_PURGE_H
+#define HEAPMARK_ALLOCATORS_HMALLOC_PURGE_H
+
+#include <stddef.h>
+
+#include "allocators/hmalloc/heap.h"
+
+/* From slow paths that freed something; no locks held. h: the caller's heap, or NULL. */
+void purge_step(struct heap *h);
+/* Everything that can go, of all heaps. Returns the bytes. */
+size_t purge_all(void);
+
+#endif

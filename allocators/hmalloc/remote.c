@@ -1,0 +1,154 @@
+#include "allocators/hmalloc/remote.h"
+
+#include "allocators/hmalloc/fault.h"
+#include "allocators/hmalloc/meta.h"
+#include "allocators/hmalloc/sizes.h"
+#include "allocators/hmalloc/slab.h"
+
+static struct message *message_get(struct heap *h)
+{
+    struct message *m = h->stash;
+    if (m) {
+        h->stash = m->next;
+        h->stash_count--;
+    } else {
+        m = meta_alloc(sizeof *m);
+    }
+    if (m)
+        m->count = 0;
+    return m;
+}
+
+static void message_put(struct heap *h, struct message *m)
+{
+    if (!h || h->stash_count >= MESSAGE_STASH) {
+        meta_free(m, sizeof *m);
+        return;
+    }
+    m->next = h->stash;
+    h->stash = m;
+    h->stash_count++;
+}
+
+void remote_stash_trim(struct heap *h, uint32_t keep)
+{
+    while (h->stash_count > keep) {
+        struct message *m = h->stash;
+        h->stash = m->next;
+        h->stash_count--;
+        meta_free(m, sizeof *m);
+    }
+}
+
+/* Without memory for a message: the slow but certain way. */
+static void put_now(struct heap *to, void *block)
+{
+    lock_take(&to->lock);
+    slab_put(to, &block, 1);
+    lock_leave(&to->lock);
+}
+
+static void message_post(struct heap *h, struct heap *to, struct message *m)
+{
+    /* `old` may be taken and used again while we look at its depth: messages are never unmapped,
+     * and a wrong depth only drains too early or too late. */
+    struct message *old = atomic_load_explicit(&to->inbox, memory_order_relaxed);
+    uint32_t depth;
+    do {
+        m->next = old;
+        depth = old ? atomic_load_explicit(&old->depth, memory_order_relaxed) + 1 : 1;
+        atomic_store_explicit(&m->depth, depth, memory_order_relaxed);
+        /* Sequentially consistent, with the load of is_orphan below: see remote.h. Release for
+         * what the message holds. */
+    } while (!atomic_compare_exchange_weak_explicit(&to->inbox, &old, m, memory_order_seq_cst,
+                                                    memory_order_relaxed));
+    if ((depth >= INBOX_DEEP || atomic_load_explicit(&to->is_orphan, memory_order_seq_cst)) &&
+        lock_try(&to->lock)) {
+        (void)remote_drain(to, false, h);
+        lock_leave(&to->lock);
+    }
+}
+
+static void outbox_post(struct heap *h, struct outbox *out)
+{
+    struct message *m = out->message;
+    out->message = NULL;
+    out->bytes = 0;
+    if (m)
+        message_post(h, out->to, m);
+}
+
+void remote_free(struct heap *h, struct heap *to, void *block, unsigned class)
+{
+    struct outbox *out = &h->outboxes[((uintptr_t)to / sizeof(struct heap)) % OUTBOXES];
+    if (UNLIKELY(out->to != to)) {
+        outbox_post(h, out);
+        out->to = to;
+    }
+    struct message *m = out->message;
+    if (!m) {
+        m = message_get(h);
+        if (!m) {
+            put_now(to, block);
+            return;
+        }
+        out->message = m;
+    }
+    m->blocks[m->count++] = block;
+    out->bytes += class_size(class);
+    if (m->count == MESSAGE_BLOCKS || out->bytes >= OUTBOX_BYTES)
+        outbox_post(h, out);
+}
+
+void remote_flush(struct heap *h)
+{
+    for (unsigned i = 0; i < OUTBOXES; i++)
+        outbox_post(h, &h->outboxes[i]);
+}
+
+/* To the bin while it has room: that is where the owner looks next. Returns how many remain. */
+static uint32_t to_bins(struct message *m)
+{
+    uint32_t rest = 0;
+    for (uint32_t i = 0; i < m->count; i++) {
+        void *block = m->blocks[i];
+        struct bin *b = (struct bin *)(uintptr_t)tagmap_get(block);
+        if (b->top == b->limit)
+            m->blocks[rest++] = block;
+        else
+            *b->top++ = block;
+    }
+    return rest;
+}
+
+/* Blocks whose tag no longer is this heap's were freed twice: their slab is gone. */
+static uint32_t without_strangers(const struct heap *h, struct message *m)
+{
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < m->count; i++)
+        if (LIKELY(heap_of_tag(tagmap_get(m->blocks[i])) == h))
+            m->blocks[kept++] = m->blocks[i];
+        else
+            fault("free", m->blocks[i], "double free: the block is free already");
+    return kept;
+}
+
+bool remote_drain(struct heap *h, bool is_owner, struct heap *stash_to)
+{
+    /* Sequentially consistent: see remote.h; acquire for what the messages hold. */
+    struct message *m = atomic_exchange_explicit(&h->inbox, NULL, memory_order_seq_cst);
+    const bool any = m;
+    while (m) {
+        struct message *next = m->next;
+        if (next)
+            __builtin_prefetch(next);
+        m->count = without_strangers(h, m);
+        if (is_owner)
+            m->count = to_bins(m);
+        if (m->count > 0)
+            slab_put(h, m->blocks, m->count);
+        message_put(stash_to, m);
+        m = next;
+    }
+    return any;
+}

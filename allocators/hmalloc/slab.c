@@ -1,0 +1,343 @@
+#include "allocators/hmalloc/slab.h"
+
+#include <string.h>
+
+#include "allocators/hmalloc/fault.h"
+#include "allocators/hmalloc/meta.h"
+#include "allocators/hmalloc/options.h"
+#include "allocators/hmalloc/os.h"
+#include "allocators/hmalloc/sizes.h"
+
+/* ---- lists: the first slab of a class is the one in use ---- */
+
+static void list_add_first(struct heap *h, struct slab *s)
+{
+    struct slab **head = &h->partial[s->class_index];
+    s->previous = NULL;
+    s->next = *head;
+    if (*head)
+        (*head)->previous = s;
+    *head = s;
+    s->listed = true;
+}
+
+static void list_add_second(struct heap *h, struct slab *s)
+{
+    struct slab *first = h->partial[s->class_index];
+    if (!first) {
+        list_add_first(h, s);
+        return;
+    }
+    s->previous = first;
+    s->next = first->next;
+    if (first->next)
+        first->next->previous = s;
+    first->next = s;
+    s->listed = true;
+}
+
+static void list_remove(struct heap *h, struct slab *s)
+{
+    if (s->previous)
+        s->previous->next = s->next;
+    else
+        h->partial[s->class_index] = s->next;
+    if (s->next)
+        s->next->previous = s->previous;
+    s->listed = false;
+}
+
+/* ---- birth and end ---- */
+
+static unsigned bitmap_words(unsigned blocks)
+{
+    return (blocks + 63) / 64;
+}
+
+static bool bitmap_new(struct slab *s)
+{
+    const unsigned words = bitmap_words(s->blocks);
+    s->bitmap = words <= SLAB_INLINE_WORDS ? s->inline_bits : meta_alloc(words * sizeof(uint64_t));
+    if (s->bitmap)
+        memset(s->bitmap, 0, words * sizeof(uint64_t));
+    return s->bitmap;
+}
+
+static struct slab *slab_new(struct heap *h, unsigned class)
+{
+    const uint32_t size = class_size(class);
+    struct slab *s = chunk_take(class_units(class), UNIT_SLAB);
+    if (!s)
+        return NULL;
+    s->heap = h;
+    s->size = size;
+    s->reciprocal = (uint32_t)((((uint64_t)1 << 32) + size - 1) / size);
+    s->blocks = (uint16_t)(s->units * UNIT_SIZE / size);
+    s->free_count = 0;
+    s->virgin = 0;
+    s->class_index = (uint16_t) class;
+    s->purged = 0;
+    if (!bitmap_new(s)) {
+        chunk_give(s, !s->clean);
+        return NULL;
+    }
+    tagmap_set_range(s->base, s->units, heap_tag(h, class));
+    h->slab_bytes += s->units * UNIT_SIZE;
+    h->block_bytes += (size_t)s->blocks * size;
+    h->virgin_bytes += (size_t)s->blocks * size;
+    list_add_first(h, s);
+    return s;
+}
+
+static void slab_end(struct heap *h, struct slab *s)
+{
+    if (s->listed)
+        list_remove(h, s);
+    h->slab_bytes -= s->units * UNIT_SIZE;
+    h->block_bytes -= (size_t)s->blocks * s->size;
+    h->free_bytes -= (size_t)s->free_count * s->size;
+    h->virgin_bytes -= (size_t)(s->blocks - s->virgin) * s->size;
+    if (s->bitmap != s->inline_bits)
+        meta_free(s->bitmap, bitmap_words(s->blocks) * sizeof(uint64_t));
+    chunk_give(s, s->virgin > 0 || !s->clean);
+}
+
+/* ---- pages ---- */
+
+/* Bits of the pages that hold any of bytes [from, to) of a slab. */
+static uint64_t pages_of(size_t from, size_t to)
+{
+    const unsigned shift = (unsigned)__builtin_ctzl(os_page_size());
+    const unsigned first = (unsigned)(from >> shift), last = (unsigned)((to - 1) >> shift);
+    return (~(uint64_t)0 >> (63 - (last - first))) << first;
+}
+
+/* A block leaves the slab: its pages will be written. True: it reads as zeros. */
+static bool page_use(struct slab *s, unsigned block)
+{
+    const size_t from = (size_t)block * s->size;
+    const uint64_t pages = pages_of(from, from + s->size);
+    const bool zeroed = (s->purged & pages) == pages;
+    s->purged &= ~pages;
+    return zeroed;
+}
+
+/* All blocks with a byte in [from, to) are free. */
+static bool range_is_free(const struct slab *s, size_t from, size_t to)
+{
+    unsigned last = (unsigned)((to - 1) / s->size);
+    for (unsigned i = (unsigned)(from / s->size); i <= last && i < s->virgin; i++)
+        if (!(s->bitmap[i / 64] >> (i % 64) & 1))
+            return false;
+    return true;
+}
+
+/* Pages that may be resident and hold no block in use. */
+static uint64_t pages_idle(const struct slab *s)
+{
+    const size_t page = os_page_size(), span = s->units * UNIT_SIZE;
+    /* What no block ever lay on is resident only if the units were dirty when the slab began. */
+    const size_t touched = s->clean ? ALIGN_UP((size_t)s->virgin * s->size, page) : span;
+    uint64_t idle = 0;
+    for (size_t at = 0; at < touched && at < span; at += page) {
+        const uint64_t bit = (uint64_t)1 << (at / page);
+        if (!(s->purged & bit) && range_is_free(s, at, at + page))
+            idle |= bit;
+    }
+    return idle;
+}
+
+static size_t slab_purge_one(struct slab *s)
+{
+    const size_t page = os_page_size();
+    uint64_t idle = pages_idle(s);
+    size_t purged = 0;
+    s->purged |= idle;
+    while (idle) {
+        const unsigned at = (unsigned)__builtin_ctzl(idle);
+        const uint64_t rest = ~(idle >> at);
+        const unsigned count = rest ? (unsigned)__builtin_ctzl(rest) : 64;
+        os_discard(s->base + at * page, count * page);
+        purged += count * page;
+        idle &= count == 64 ? 0 : ~((((uint64_t)1 << count) - 1) << at);
+    }
+    return purged;
+}
+
+size_t slab_purge(struct heap *h)
+{
+    size_t purged = 0;
+    for (unsigned class = 1; class < CLASS_COUNT; class ++) {
+        struct slab *next;
+        for (struct slab *s = h->partial[class]; s; s = next) {
+            next = s->next;
+            if (s->free_count == s->virgin)
+                slab_end(h, s);
+            else if ((size_t)(s->free_count + s->blocks - s->virgin) * s->size >= os_page_size())
+                purged += slab_purge_one(s);
+        }
+    }
+    h->purge_at = h->free_bytes + h->free_bytes / 4 + options.dirty_min / 8;
+    return purged;
+}
+
+bool slab_purge_due(struct heap *h)
+{
+    if (h->free_bytes < h->purge_at / 2)
+        h->purge_at = h->free_bytes * 2;
+    return h->free_bytes > h->purge_at && h->free_bytes > options.dirty_min / 2 &&
+           h->free_bytes > h->slab_bytes / 100 * options.dirty_percent;
+}
+
+/* ---- blocks out ---- */
+
+/* Blocks that came back once. */
+static unsigned take_bits(struct slab *s, void **out, unsigned want, bool *first_zeroed)
+{
+    unsigned left = want < s->free_count ? want : s->free_count, got = 0;
+    for (unsigned w = 0; left > 0; w++) {
+        uint64_t bits = s->bitmap[w];
+        for (; bits && left > 0; bits &= bits - 1, left--) {
+            const unsigned i = w * 64 + (unsigned)__builtin_ctzl(bits);
+            bool zeroed = s->purged && page_use(s, i);
+            if (got == 0)
+                *first_zeroed = zeroed;
+            *--out = s->base + (size_t)i * s->size;
+            got++;
+        }
+        s->bitmap[w] = bits;
+    }
+    s->free_count = (uint16_t)(s->free_count - got);
+    s->heap->free_bytes -= (size_t)got * s->size;
+    return got;
+}
+
+/* Blocks that never were used: whole pages stay untouched behind them. */
+static unsigned take_virgin(struct slab *s, void **out, unsigned want, bool *first_zeroed)
+{
+    const unsigned left = (unsigned)(s->blocks - s->virgin), got = want < left ? want : left;
+    char *block = s->base + (size_t)s->virgin * s->size;
+    for (unsigned i = 0; i < got; i++, block += s->size) {
+        bool zeroed = s->purged ? page_use(s, s->virgin + i) : s->clean;
+        if (i == 0)
+            *first_zeroed = zeroed || s->clean;
+        *--out = block;
+    }
+    s->virgin = (uint16_t)(s->virgin + got);
+    s->heap->virgin_bytes -= (size_t)got * s->size;
+    return got;
+}
+
+unsigned slab_take(struct heap *h, unsigned class, void **out, unsigned want, bool *ret_zeroed)
+{
+    unsigned got = 0;
+    bool zeroed, ignored;
+    while (got < want) {
+        struct slab *s = h->partial[class];
+        /* A new slab only for the first block; what is left of several is put together. */
+        if (!s && (got > 0 || !(s = slab_new(h, class))))
+            break;
+        got += take_bits(s, out + want - got, want - got, got == 0 ? &zeroed : &ignored);
+        if (got < want)
+            got += take_virgin(s, out + want - got, want - got, got == 0 ? &zeroed : &ignored);
+        if (s->free_count == 0 && s->virgin == s->blocks)
+            list_remove(h, s);
+    }
+    if (got > 0)
+        *ret_zeroed = zeroed;
+    if (got > 0 && got < want)
+        memmove(out, out + want - got, got * sizeof out[0]);
+    return got;
+}
+
+/* ---- blocks back ---- */
+
+static void put_done(struct heap *h, struct slab *s, unsigned count)
+{
+    s->free_count = (uint16_t)(s->free_count + count);
+    h->free_bytes += (size_t)count * s->size;
+    if (!s->listed && count > 0)
+        list_add_second(h, s);
+    /* The slab in use stays: the next block of its class would only make another. */
+    if (s->free_count == s->virgin && s != h->partial[s->class_index])
+        slab_end(h, s);
+}
+
+/* One block's bit. False: it must not be freed, and that was said. */
+static bool put_bit(struct slab *s, const void *block)
+{
+    const uint32_t offset = (uint32_t)((const char *)block - s->base);
+    const uint32_t i = (uint32_t)(((uint64_t)offset * s->reciprocal) >> 32);
+    const uint64_t bit = (uint64_t)1 << (i % 64);
+    if (UNLIKELY(i * s->size != offset || i >= s->virgin)) {
+        fault("free", block,
+              i >= s->virgin ? "was never allocated" : "points into a block, not to its start");
+        return false;
+    }
+    if (UNLIKELY(s->bitmap[i / 64] & bit)) {
+        fault("free", block, "double free: the block is free already");
+        return false;
+    }
+    s->bitmap[i / 64] |= bit;
+    return true;
+}
+
+void slab_put(struct heap *h, void *const *blocks, size_t count)
+{
+    struct slab *s = NULL;
+    unsigned put = 0;
+    for (size_t i = 0; i < count; i++) {
+        struct slab *here = slab_of(blocks[i]);
+        /* Its slab is gone: all blocks of it had come back already. */
+        if (UNLIKELY(here->kind != UNIT_SLAB || here->heap != h)) {
+            fault("free", blocks[i], "double free: the block is free already");
+            continue;
+        }
+        if (here != s) {
+            if (s)
+                put_done(h, s, put);
+            s = here;
+            put = 0;
+        }
+        put += put_bit(s, blocks[i]);
+    }
+    if (s)
+        put_done(h, s, put);
+}
+
+bool slab_has(const struct slab *s, const void *block)
+{
+    const uint32_t offset = (uint32_t)((const char *)block - s->base);
+    const uint32_t i = (uint32_t)(((uint64_t)offset * s->reciprocal) >> 32);
+    return i >= s->virgin || (s->bitmap[i / 64] >> (i % 64) & 1);
+}
+
+static bool slab_check_one(const struct heap *h, const struct slab *s)
+{
+    unsigned free = 0, beyond = 0;
+    for (unsigned w = 0; w < bitmap_words(s->blocks); w++)
+        for (uint64_t bits = s->bitmap[w]; bits; bits &= bits - 1) {
+            const unsigned i = w * 64 + (unsigned)__builtin_ctzl(bits);
+            free++;
+            beyond += i >= s->virgin;
+        }
+    return s->heap == h && s->kind == UNIT_SLAB && free == s->free_count && beyond == 0 &&
+           s->virgin <= s->blocks && tagmap_get(s->base) == heap_tag(h, s->class_index);
+}
+
+bool slab_check(const struct heap *h)
+{
+    size_t free_bytes = 0;
+    for (unsigned class = 1; class < CLASS_COUNT; class ++)
+        for (const struct slab *s = h->partial[class]; s; s = s->next) {
+            free_bytes += (size_t)s->free_count * s->size;
+            if (!slab_check_one(h, s)) {
+                fault_note("a slab's figures do not agree", s->base);
+                return false;
+            }
+        }
+    if (free_bytes == h->free_bytes)
+        return true;
+    fault_note("a heap's free bytes are not the sum of its slabs'", h);
+    return false;
+}
