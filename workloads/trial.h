@@ -22,6 +22,14 @@ struct alloc_api {
 
 struct tape; /* workloads/tape/tape.h */
 
+/* The metric rows of what the runner asks the allocator itself: listed by every workload whose
+ * subjects are allocators. */
+#define TRIAL_ALLOCATOR_METRICS                                                                \
+    METRIC_ALLOCATOR_ALLOCATED_BYTES, METRIC_ALLOCATOR_COMMITTED_BYTES,                        \
+        METRIC_ALLOCATOR_MAPPED_BYTES, METRIC_ALLOCATOR_ALLOCATED_AFTER_FREE_BYTES,            \
+        METRIC_ALLOCATOR_COMMITTED_AFTER_FREE_BYTES, METRIC_ALLOCATOR_MAPPED_AFTER_FREE_BYTES, \
+        METRIC_HEAP_AFTER_PURGE_BYTES
+
 struct trial {
     const struct workload *workload;
     const struct workload_point *point;
@@ -41,6 +49,12 @@ void *trial_shared(struct trial *t, size_t size);
  * inside run/step. Full tables are a failure of the harness, reported as FAIL_SYSTEM. */
 void trial_metric(struct trial *t, enum metric_id metric, double value);
 void trial_vector(struct trial *t, enum metric_id metric, const double *values, uint32_t count);
+
+/* Say why a metric the workload lists has no value in this trial; `fmt` becomes one line of less
+ * than RING_REASON_SIZE bytes. Last word of a metric wins; where a value was reported as well, the
+ * value stands. As trial_metric otherwise. */
+void trial_absent(struct trial *t, enum metric_id metric, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
 
 /* Record why the trial cannot go on and return -errno of its class: `return trial_fail(...)`.
  * First call wins. Any thread. Fixed buffers, no malloc. */

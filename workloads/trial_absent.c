@@ -30,6 +30,12 @@ void trial_vector(struct trial *t, enum metric_id metric, const double *values, 
     absent(__func__);
 }
 
+void trial_absent(struct trial *t, enum metric_id metric, const char *fmt, ...)
+{
+    (void)t, (void)metric, (void)fmt;
+    absent(__func__);
+}
+
 int trial_fail(struct trial *t, enum runner_failure failure, const char *fmt, ...)
 {
     (void)t, (void)failure, (void)fmt;

@@ -21,7 +21,7 @@ struct cell_row {
 struct cell_table {
     struct cell_row *rows;
     uint32_t count, capacity;
-    struct store_summary *summaries; /* by cell index, then metric */
+    struct store_summary *summaries; /* by cell index, then metric; each owns its reason */
     uint32_t summaries_count, summaries_capacity;
     enum stats_standing *standings; /* of each summary, among its group */
 };
@@ -30,6 +30,8 @@ static void cell_table_done(struct cell_table *t)
 {
     for (uint32_t i = 0; i < t->count; i++)
         free(t->rows[i].texts);
+    for (uint32_t i = 0; i < t->summaries_count; i++)
+        free((char *)(uintptr_t)t->summaries[i].reason);
     free(t->rows);
     free(t->summaries);
     free(t->standings);
@@ -93,7 +95,11 @@ static int summary_each(void *ctx, const struct store_summary *s)
     if (table_grow((void **)&t->summaries, t->summaries_count, &t->summaries_capacity,
                    sizeof *t->summaries) < 0)
         return -ENOMEM;
-    t->summaries[t->summaries_count++] = *s;
+    char *reason = s->reason && *s->reason ? strdup(s->reason) : NULL;
+    if (!reason && s->reason && *s->reason)
+        return -ENOMEM;
+    t->summaries[t->summaries_count] = *s;
+    t->summaries[t->summaries_count++].reason = reason;
     return 0;
 }
 
@@ -347,6 +353,34 @@ static int value_each(void *ctx, const struct store_value *value)
     return 0;
 }
 
+static int absence_each(void *ctx, const struct store_absence *absence)
+{
+    w_null(ctx, metrics[absence->metric].name);
+    return 0;
+}
+
+static int reason_each(void *ctx, const struct store_absence *absence)
+{
+    w_str(ctx, metrics[absence->metric].name, absence->reason);
+    return 0;
+}
+
+/* Values, null for what has a reason not to have one; and those reasons. */
+static int write_values(const struct trials_page *page, int64_t trial_id)
+{
+    struct writer *w = page->list.w;
+    w_open(w, "values", '{');
+    int r = store_view_values(page->view, page->job_id, trial_id, value_each, w, NULL);
+    if (r == 0)
+        r = store_view_absences(page->view, page->job_id, trial_id, absence_each, w, NULL);
+    w_end(w, '}');
+    w_open(w, "reasons", '{');
+    if (r == 0)
+        r = store_view_absences(page->view, page->job_id, trial_id, reason_each, w, NULL);
+    w_end(w, '}');
+    return r;
+}
+
 static void write_isolation(struct writer *w, uint32_t bits)
 {
     w_open(w, "isolation", '[');
@@ -406,9 +440,7 @@ static int write_trial(struct trials_page *page, const struct store_trial *t)
     w_num(w, "psi_cpu_ratio", t->psi_cpu_ratio);
     w_bool(w, "housekeeping", t->housekeeping);
     w_str_or_null(w, "discard_reason", t->discard_reason);
-    w_open(w, "values", '{');
-    int r = store_view_values(page->view, page->job_id, t->id, value_each, w, NULL);
-    w_end(w, '}');
+    int r = write_values(page, t->id);
     if (page->with_slices)
         write_slices(w, t);
     w_end(w, '}');

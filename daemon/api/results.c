@@ -2,6 +2,7 @@
 #include "daemon/api/internal.h"
 
 #include <errno.h>
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -82,11 +83,11 @@ static int results_page_reply(struct api_context *api, const struct http_request
 static const char csv_head[] =
     "job,finished,project,branch,commit,workload,params_key,threads,pages,allocator,options,"
     "sha256,version,host_key,protocol_key,metric,unit,direction,value,low,high,confidence,count,"
-    "ratio,ratio_low,ratio_high,noise,null_share,harness_bound\r\n";
+    "ratio,ratio_low,ratio_high,noise,null_share,harness_bound,steady,reason\r\n";
 
 /* A field a spreadsheet would take for a formula gets an apostrophe before it (OWASP), and is
  * quoted as RFC 4180 says. */
-static void csv_text(struct http_text *out, const char *value)
+static void csv_field(struct http_text *out, const char *value)
 {
     value = value ? value : "";
     bool formula = value[0] && strchr("=+-@\t\r", value[0]);
@@ -100,7 +101,14 @@ static void csv_text(struct http_text *out, const char *value)
             http_text_add(out, "\"", 1);
         http_text_add(out, p, 1);
     }
-    http_text_puts(out, quoted ? "\"," : ",");
+    if (quoted)
+        http_text_add(out, "\"", 1);
+}
+
+static void csv_text(struct http_text *out, const char *value)
+{
+    csv_field(out, value);
+    http_text_add(out, ",", 1);
 }
 
 static void csv_number(struct http_text *out, double value)
@@ -141,7 +149,10 @@ static void csv_row(struct http_text *out, const struct store_result *row)
     const double last[] = {s->ratio, s->ratio_low, s->ratio_high, s->noise, s->null_share};
     for (unsigned i = 0; i < sizeof last / sizeof last[0]; i++)
         csv_number(out, last[i]);
-    http_text_puts(out, s->harness_bound ? "true\r\n" : "false\r\n");
+    http_text_puts(out, s->harness_bound ? "true," : "false,");
+    http_text_puts(out, !isfinite(s->value) ? "," : s->unsteady ? "false," : "true,");
+    csv_field(out, s->reason);
+    http_text_puts(out, "\r\n");
 }
 
 /* A running export: the filter with its strings copied, and where it is. */

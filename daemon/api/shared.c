@@ -1,6 +1,7 @@
 /* What several resources render or look up alike. Workers. */
 #include "daemon/api/internal.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -207,4 +208,9 @@ void write_summary_members(struct writer *w, const struct store_summary *s)
     w_num(w, "noise", s->noise);
     w_num(w, "null_share", s->null_share);
     w_bool(w, "harness_bound", s->harness_bound);
+    if (isfinite(s->value))
+        w_bool(w, "steady", !s->unsteady);
+    else
+        w_null(w, "steady");
+    w_str_or_null(w, "reason", s->reason);
 }

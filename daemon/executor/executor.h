@@ -61,6 +61,12 @@ struct exec_metric {
     double *vector;        /* owned by the result */
 };
 
+/* A metric without a value, and why: one line, escaped. */
+struct exec_absent {
+    enum metric_id metric;
+    char reason[RING_REASON_SIZE];
+};
+
 struct exec_runner_result {
     enum wire_outcome outcome;
     enum runner_failure failure;
@@ -76,6 +82,8 @@ struct exec_runner_result {
     uint32_t slices_count;
     struct exec_metric metrics[RING_METRICS_MAX + 16]; /* runner's and supervisor's */
     uint32_t metrics_count;
+    struct exec_absent absent[RING_ABSENT_MAX]; /* a value of the same metric wins */
+    uint32_t absent_count;
 };
 
 struct exec_result {

@@ -15,6 +15,40 @@ struct values {
     uint32_t count, capacity;
 };
 
+struct absent {
+    uint32_t cell_idx;
+    enum metric_id metric;
+    char reason[RING_REASON_SIZE];
+};
+
+/* What the trials of a job had no value of, each cell's metric once. */
+struct absences {
+    struct absent *rows;
+    uint32_t count, capacity;
+};
+
+/* They come by cell: one already kept is among the last. */
+static int absence_keep(void *ctx, const struct store_absence *absence)
+{
+    struct absences *a = ctx;
+    for (uint32_t i = a->count; i > 0 && a->rows[i - 1].cell_idx == absence->cell_idx; i--)
+        if (a->rows[i - 1].metric == absence->metric)
+            return 0;
+    if (a->count == a->capacity) {
+        uint32_t capacity = a->capacity ? 2 * a->capacity : 64;
+        struct absent *rows = realloc(a->rows, capacity * sizeof *rows);
+        if (!rows)
+            return -ENOMEM;
+        a->rows = rows;
+        a->capacity = capacity;
+    }
+    struct absent *to = &a->rows[a->count++];
+    to->cell_idx = absence->cell_idx;
+    to->metric = absence->metric;
+    snprintf(to->reason, sizeof to->reason, "%s", absence->reason);
+    return 0;
+}
+
 static int value_keep(void *ctx, const struct store_value *value)
 {
     struct values *v = ctx;
@@ -102,6 +136,7 @@ struct context {
     struct store_summary *rows;
     uint32_t rows_count;
     char (*protocol_keys)[65]; /* by group */
+    char unsteady[96]; /* why heap figures of replaced blocks are not steady; "": they are */
 };
 
 static const struct slab *slab_of(const struct context *c, uint32_t group_idx,
@@ -204,6 +239,22 @@ static double noise_of(const struct stats_estimate *control)
     return control->count ? fmax(fabs(log(control->low)), fabs(log(control->high))) : NAN;
 }
 
+/* What only enough replacements bring to where it stays. live_bytes comes from the tape. */
+static bool is_heap_figure(enum metric_id metric)
+{
+    const char *name = metrics[metric].name;
+    return strncmp(name, "frag_", 5) == 0 || strncmp(name, "heap_", 5) == 0 ||
+           strncmp(name, "allocator_", 10) == 0;
+}
+
+static bool is_unsteady(const struct context *c, const struct job_group *group,
+                        enum metric_id metric)
+{
+    const struct workload *w = group->entry->workload;
+    return c->unsteady[0] && w->kind == WORKLOAD_STEADY && w->tape == TAPE_CHURN &&
+           is_heap_figure(metric);
+}
+
 static int cell_summary(struct context *c, uint32_t group_idx, uint32_t cell_idx,
                         enum metric_id metric, const struct slab *s)
 {
@@ -220,6 +271,7 @@ static int cell_summary(struct context *c, uint32_t group_idx, uint32_t cell_idx
         return r;
     const struct stats_estimate *a = &cell.absolute, *q = &cell.ratio;
     bool paired = !control && q->count > 0;
+    bool unsteady = is_unsteady(c, &c->plan->groups[group_idx], metric);
     c->rows[c->rows_count++] = (struct store_summary){
         .cell_idx = cell_idx,
         .metric = metric,
@@ -233,6 +285,8 @@ static int cell_summary(struct context *c, uint32_t group_idx, uint32_t cell_idx
         .ratio_high = control ? 1.0 : q->high,
         .noise = noise_of(&cell.control),
         .null_share = NAN,
+        .unsteady = unsteady,
+        .reason = unsteady ? c->unsteady : "",
         .protocol_key = c->protocol_keys[group_idx],
     };
     return 0;
@@ -276,6 +330,38 @@ static void group_null_share(struct context *c, const struct job_group *group)
             row->harness_bound = share > HARNESS_BOUND;
         }
     }
+}
+
+/* A row without a value for what no trial of a cell had, with the reason. */
+static int summarize_absences(struct context *c, const struct absences *absences)
+{
+    cleanup_(free_p) bool *has = calloc((size_t)c->plan->cells_count * METRIC_COUNT_ + 1, 1);
+    if (!has)
+        return -ENOMEM;
+    for (uint32_t i = 0; i < c->rows_count; i++)
+        has[(size_t)c->rows[i].cell_idx * METRIC_COUNT_ + c->rows[i].metric] = true;
+    for (uint32_t i = 0; i < absences->count; i++) {
+        const struct absent *a = &absences->rows[i];
+        if (a->cell_idx >= c->plan->cells_count ||
+            has[(size_t)a->cell_idx * METRIC_COUNT_ + a->metric])
+            continue;
+        c->rows[c->rows_count++] = (struct store_summary){
+            .cell_idx = a->cell_idx,
+            .metric = a->metric,
+            .value = NAN,
+            .low = NAN,
+            .high = NAN,
+            .confidence = NAN,
+            .ratio = NAN,
+            .ratio_low = NAN,
+            .ratio_high = NAN,
+            .noise = NAN,
+            .null_share = NAN,
+            .reason = a->reason,
+            .protocol_key = c->protocol_keys[c->plan->cells[a->cell_idx].group],
+        };
+    }
+    return 0;
 }
 
 void summarize_protocol_key(const struct job_spec *spec, const struct job_group *group,
@@ -326,13 +412,15 @@ static int summarize_groups(struct context *c)
     return 0;
 }
 
-static int values_load(struct store *store, int64_t job_id, struct values *v, char *sha,
-                       struct err *e)
+static int values_load(struct store *store, int64_t job_id, struct values *v,
+                       struct absences *absences, char *sha, struct err *e)
 {
     cleanup_(store_view_release_p) struct store_view *view = NULL;
     int r = store_view_acquire(store, 10000, &view, e);
     if (r == 0)
         r = store_view_values(view, job_id, 0, value_keep, v, e);
+    if (r == 0)
+        r = store_view_absences(view, job_id, 0, absence_keep, absences, e);
     if (r < 0)
         return r;
     const struct store_trial_filter filter = {.job_id = job_id, .cell_idx = -1};
@@ -344,14 +432,18 @@ int summarize_job(struct store *store, int64_t job_id, const char *host_key,
                   const struct job_spec *spec, const struct job_plan *plan, struct err *e)
 {
     struct values values = {0};
+    struct absences absences = {0};
     char sha[65] = "";
-    int r = values_load(store, job_id, &values, sha, e);
+    int r = values_load(store, job_id, &values, &absences, sha, e);
     struct context c = {
         .spec = spec,
         .plan = plan,
         .rows = calloc((size_t)plan->cells_count * METRIC_COUNT_ + 1, sizeof *c.rows),
         .protocol_keys = calloc(plan->groups_count + 1, sizeof *c.protocol_keys),
     };
+    if (spec->warm_pct < 100)
+        snprintf(c.unsteady, sizeof c.unsteady,
+                 "read after %u%% of the workload's own warm-up: not steady yet", spec->warm_pct);
     if (r == 0 && (!c.rows || !c.protocol_keys))
         r = err_set(e, ERR_INTERNAL, NULL, "out of memory");
     if (r == 0) {
@@ -361,12 +453,15 @@ int summarize_job(struct store *store, int64_t job_id, const char *host_key,
         for (uint32_t g = 0; g < plan->groups_count; g++)
             summarize_protocol_key(spec, &plan->groups[g], sha, c.protocol_keys[g]);
         r = c.slabs ? summarize_groups(&c) : -ENOMEM;
+        if (r == 0)
+            r = summarize_absences(&c, &absences);
         if (r < 0)
             r = err_set(e, ERR_INTERNAL, NULL, "out of memory");
     }
     if (r == 0)
         r = store_summaries_put(store, job_id, host_key, c.rows, c.rows_count, e);
     free(values.rows);
+    free(absences.rows);
     free(c.slabs);
     free(c.rows);
     free(c.protocol_keys);

@@ -107,17 +107,41 @@ static void vector_copy(const struct ring_page *page, const struct ring_metric *
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wanalyzer-malloc-leak"
 #endif
+static void result_absent(enum metric_id metric, const char *reason, size_t size,
+                          struct exec_runner_result *ret)
+{
+    for (uint32_t i = 0; i < ret->absent_count; i++)
+        if (ret->absent[i].metric == metric)
+            return;
+    if (ret->absent_count == RING_ABSENT_MAX)
+        return;
+    struct exec_absent *to = &ret->absent[ret->absent_count++];
+    to->metric = metric;
+    collect_text(reason, size, to->reason, sizeof to->reason);
+}
+
 static void result_metrics(const struct ring_page *page, struct exec_runner_result *ret)
 {
+    static const char no_number[] = "not believed: what the trial reported is no number";
     uint32_t count =
         page->metrics_count < RING_METRICS_MAX ? page->metrics_count : RING_METRICS_MAX;
     for (uint32_t i = 0; i < count; i++) {
         const struct ring_metric *m = &page->metrics[i];
-        if (m->metric >= METRIC_COUNT_ || !isfinite(m->value))
+        if (m->metric >= METRIC_COUNT_)
             continue;
+        if (!isfinite(m->value)) {
+            result_absent((enum metric_id)m->metric, no_number, sizeof no_number, ret);
+            continue;
+        }
         struct exec_metric *to = &ret->metrics[ret->metrics_count++];
         *to = (struct exec_metric){.metric = m->metric, .value = m->value};
         vector_copy(page, m, to);
+    }
+    count = page->absent_count < RING_ABSENT_MAX ? page->absent_count : RING_ABSENT_MAX;
+    for (uint32_t i = 0; i < count; i++) {
+        const struct ring_absent *a = &page->absent[i];
+        if (a->metric < METRIC_COUNT_ && a->reason[0])
+            result_absent((enum metric_id)a->metric, a->reason, sizeof a->reason, ret);
     }
 }
 #if defined(__GNUC__) && !defined(__clang__)

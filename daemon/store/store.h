@@ -153,6 +153,8 @@ struct store_summary {
     double noise;      /* A/A: farthest end of the ln(control/control) interval from 0; NaN: none */
     double null_share; /* the harness's share of this value, 0..1; NaN: unknown */
     bool harness_bound;
+    bool unsteady;            /* measured before its workload's own warm-up was over */
+    const char *reason;       /* why it is unsteady, or has no value (NaN, count 0); "", NULL */
     const char *protocol_key; /* of the cell's group; "" in rows read back by job */
 };
 /* Replace a job's summaries and write its series points (series made as needed, keyed by host,
@@ -267,6 +269,17 @@ struct store_value {
 int store_view_values(struct store_view *v, int64_t job_id, int64_t trial_id,
                       int (*each)(void *ctx, const struct store_value *value), void *ctx,
                       struct err *e);
+/* Metrics that trials of accepted attempts listed and had no value of, and why: selected as values
+ * are. */
+struct store_absence {
+    int64_t trial_id;
+    uint32_t cell_idx;
+    enum metric_id metric;
+    const char *reason;
+};
+int store_view_absences(struct store_view *v, int64_t job_id, int64_t trial_id,
+                        int (*each)(void *ctx, const struct store_absence *absence), void *ctx,
+                        struct err *e);
 /* One call of `each`, or ERR_NOT_FOUND. */
 int store_view_vector(struct store_view *v, int64_t trial_id, enum metric_id metric,
                       int (*each)(void *ctx, const double *values, uint32_t count), void *ctx,

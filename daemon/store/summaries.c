@@ -114,8 +114,8 @@ static int summary_insert(struct store *s, struct db *db, const struct put_state
     cleanup_(stmt_end) struct stmt st = stmt_begin(
         db, "INSERT INTO summary (job_id, cell_id, metric_id, host_id, protocol_id, build_id,"
             " count, value, low, high, confidence, ratio, ratio_low, ratio_high, noise,"
-            " null_share, harness_bound, created_us)"
-            " VALUES (?, ?, ?, ?, ?, nullif(?, 0), ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)");
+            " null_share, harness_bound, created_us, unsteady, reason)"
+            " VALUES (?, ?, ?, ?, ?, nullif(?, 0), ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)");
     stmt_int(&st, p->put->job_id);
     stmt_int(&st, p->cell_id);
     stmt_int(&st, s->metrics.disk[row->metric]);
@@ -134,6 +134,8 @@ static int summary_insert(struct store *s, struct db *db, const struct put_state
     stmt_real(&st, row->null_share);
     stmt_int(&st, row->harness_bound);
     stmt_int(&st, clock_realtime_us());
+    stmt_int(&st, row->unsteady);
+    stmt_text(&st, row->reason ? row->reason : "");
     return stmt_run(&st, e);
 }
 

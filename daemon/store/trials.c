@@ -162,6 +162,37 @@ static int metrics_insert(struct store *s, struct db *db, int64_t trial_id,
     return 0;
 }
 
+static bool metric_has_value(const struct exec_runner_result *runner, enum metric_id metric)
+{
+    for (uint32_t i = 0; i < runner->metrics_count; i++)
+        if (runner->metrics[i].metric == metric &&
+            (runner->metrics[i].vector_count > 0 || isfinite(runner->metrics[i].value)))
+            return true;
+    return false;
+}
+
+static int absences_insert(struct store *s, struct db *db, int64_t trial_id,
+                           const struct exec_runner_result *runner, struct err *e)
+{
+    cleanup_(stmt_end) struct stmt st =
+        stmt_begin(db, "INSERT INTO absence (trial_id, metric_id, reason) VALUES (?, ?, ?)"
+                       " ON CONFLICT DO UPDATE SET reason = excluded.reason");
+    for (uint32_t i = 0; i < runner->absent_count; i++) {
+        const struct exec_absent *absent = &runner->absent[i];
+        if ((unsigned)absent->metric >= METRIC_COUNT_)
+            return err_set(e, ERR_INTERNAL, NULL, "a result lacks metric %d", (int)absent->metric);
+        if (metric_has_value(runner, absent->metric))
+            continue;
+        stmt_int(&st, trial_id);
+        stmt_int(&st, s->metrics.disk[absent->metric]);
+        stmt_text(&st, absent->reason);
+        int r = stmt_run(&st, e);
+        if (r < 0)
+            return r;
+    }
+    return 0;
+}
+
 int trial_put(struct store *s, struct db *db, const struct trial_row *row,
               const struct exec_runner_result *runner, bool discard, struct err *e)
 {
@@ -175,6 +206,8 @@ int trial_put(struct store *s, struct db *db, const struct trial_row *row,
         r = slices_insert(db, trial_id, runner, e);
     if (r == 0)
         r = metrics_insert(s, db, trial_id, runner, e);
+    if (r == 0)
+        r = absences_insert(s, db, trial_id, runner, e);
     if (r < 0)
         return r;
     if (discard)

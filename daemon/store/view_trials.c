@@ -155,6 +155,35 @@ int store_view_values(struct store_view *v, int64_t job_id, int64_t trial_id,
     return r;
 }
 
+int store_view_absences(struct store_view *v, int64_t job_id, int64_t trial_id,
+                        int (*each)(void *ctx, const struct store_absence *absence), void *ctx,
+                        struct err *e)
+{
+    struct query q = {0};
+    query_add(&q, "SELECT t.id, cell.idx, absence.metric_id, absence.reason"
+                  " FROM trial t JOIN attempt a ON a.id = t.attempt_id"
+                  " JOIN cell ON cell.id = t.cell_id"
+                  " JOIN absence ON absence.trial_id = t.id WHERE a.state = 'accepted'");
+    query_int_if(&q, " AND t.job_id = ?", job_id != 0, job_id);
+    query_int_if(&q, " AND t.id = ?", trial_id != 0, trial_id);
+    query_add(&q, " ORDER BY cell.idx, t.id, absence.metric_id");
+    cleanup_(stmt_end) struct stmt st = query_begin(&v->db, &q);
+    int r;
+    while ((r = stmt_step(&st, e)) > 0) {
+        int metric = store_metric_of(v->store, stmt_col_int(&st, 2));
+        struct store_absence absence = {.trial_id = stmt_col_int(&st, 0),
+                                        .cell_idx = stmt_col_u32(&st, 1),
+                                        .metric = (enum metric_id)metric,
+                                        .reason = stmt_col_text(&st, 3)};
+        r = stmt_row_check(&st, e);
+        if (r == 0 && metric >= 0) /* else a metric this program no longer has */
+            r = each(ctx, &absence);
+        if (r != 0)
+            return r;
+    }
+    return r;
+}
+
 int store_view_vector(struct store_view *v, int64_t trial_id, enum metric_id metric,
                       int (*each)(void *ctx, const double *values, uint32_t count), void *ctx,
                       struct err *e)

@@ -216,6 +216,43 @@ static void test_metrics_out_of_bounds_are_dropped(void **state)
     free(page);
 }
 
+/* What a runner says is absent is a claim too: names and text of another process. */
+static void test_absences_are_checked(void **state)
+{
+    (void)state;
+    struct ring_page *page = page_new();
+    page->metrics_count = 2;
+    page->metrics[0] = (struct ring_metric){.metric = METRIC_HEAP_BYTES, .value = NAN};
+    page->metrics[1] = (struct ring_metric){.metric = METRIC_LIVE_BYTES, .value = 7};
+    page->absent_count = UINT32_MAX;
+    page->absent[0] = (struct ring_absent){.metric = METRIC_COUNT_, .reason = "nothing"};
+    page->absent[1] = (struct ring_absent){.metric = METRIC_FORK_NS, .reason = "a\nb\xc3"};
+    page->absent[2] = (struct ring_absent){.metric = METRIC_FORK_NS, .reason = "again"};
+    page->absent[3] = (struct ring_absent){.metric = METRIC_HEAP_BYTES, .reason = "late"};
+    page->absent[4].metric = METRIC_FORK_MAX_NS;
+    memset(page->absent[4].reason, '\n', sizeof page->absent[4].reason); /* no end */
+    struct collected c = {.page = page};
+    struct wire_runner_done done = {.outcome = OUTCOME_OK};
+    struct exec_runner_result result = {0};
+    collect_result(&c, &done, 10, 0, false, &result);
+    assert_int_equal(result.metrics_count, 1);
+    assert_int_equal(result.absent_count, 3);
+    assert_int_equal(result.absent[0].metric, METRIC_HEAP_BYTES);
+    assert_non_null(strstr(result.absent[0].reason, "no number"));
+    assert_int_equal(result.absent[1].metric, METRIC_FORK_NS);
+    assert_string_equal(result.absent[1].reason, "a\\x0ab\\xc3");
+    assert_int_equal(result.absent[2].metric, METRIC_FORK_MAX_NS);
+    assert_true(strlen(result.absent[2].reason) < sizeof result.absent[2].reason);
+    result_done(&result);
+    /* of a trial that failed nothing counts, reasons as little as values */
+    done.outcome = OUTCOME_CRASHED;
+    result = (struct exec_runner_result){0};
+    collect_result(&c, &done, 10, 0, false, &result);
+    assert_int_equal(result.absent_count, 0);
+    result_done(&result);
+    free(page);
+}
+
 static void test_identity_must_be_the_hashed_file(void **state)
 {
     (void)state;
@@ -310,6 +347,7 @@ int main(void)
         cmocka_unit_test(test_dropped_runner_is_no_forger),
         cmocka_unit_test(test_copy_bounds_what_is_claimed),
         cmocka_unit_test(test_metrics_out_of_bounds_are_dropped),
+        cmocka_unit_test(test_absences_are_checked),
         cmocka_unit_test(test_identity_must_be_the_hashed_file),
         cmocka_unit_test(test_forged_figures_are_void),
         cmocka_unit_test(test_figures_of_unfinished_trials_are_none),

@@ -437,6 +437,10 @@ static void print_runner(const struct mini *m, uint32_t i)
     for (uint32_t k = 0; k < p->metrics_count; k++)
         printf("%s\"%s\":%.17g", k ? "," : "", metrics[p->metrics[k].metric].name,
                p->metrics[k].value);
+    printf("},\"absent\":{");
+    for (uint32_t k = 0; k < p->absent_count; k++)
+        printf("%s\"%s\":\"%s\"", k ? "," : "", metrics[p->absent[k].metric].name,
+               p->absent[k].reason);
     printf("}}");
 }
 

@@ -219,6 +219,15 @@ class HappyRing(RunnerTest):
             self.assertAlmostEqual(got["frag_total"], 1 - got["live_bytes"] / got["heap_bytes"])
             self.assertEqual(got["frag_internal"], 0)
 
+    def test_counters_say_why_they_are_absent(self):
+        """A counter this machine does not have is no zero and no silence."""
+        got = run([GLIBC], "chase", params={"bytes": 1 << 20})["runners"][0]
+        self.assert_finished(got)
+        name = "dtlb_misses_per_access"
+        self.assertNotEqual(name in got["metrics"], name in got["absent"])
+        if name in got["absent"]:
+            self.assertRegex(got["absent"][name], "does not count them: .+")
+
     def test_start_skew(self):
         """Where threads can start apart it is said how far; there only."""
         for workload in ("table-churn", "table-warm"):
@@ -232,6 +241,80 @@ class HappyRing(RunnerTest):
     def test_gate_says_leave(self):
         for runner in run([good(), good()], gate=2)["runners"]:
             self.assertEqual((runner["exit"], runner["state"]), (0, 1))
+
+
+ALLOCATED, COMMITTED, MAPPED = (f"allocator_{figure}_bytes"
+                                for figure in ("allocated", "committed", "mapped"))
+FREED = [f"allocator_{figure}_after_free_bytes" for figure in ("allocated", "committed", "mapped")]
+PURGED = "heap_after_purge_bytes"
+TOLD = [ALLOCATED, COMMITTED, MAPPED, *FREED, PURGED]
+
+
+class AllocatorsOwnWord(RunnerTest):
+    """Statistics and purge calls of the allocators: what they say, and why they say nothing."""
+
+    def figures(self, subject, workload="table-churn", live=20000, threads=1):
+        runner = run([subject], workload, threads=threads, params={"live": live})["runners"][0]
+        self.assert_finished(runner, 6 if workload == "table-churn" else 0)
+        for name in TOLD:
+            self.assertNotEqual(name in runner["metrics"], name in runner["absent"], name)
+        return runner["metrics"], runner["absent"]
+
+    def test_allocated_is_near_what_lives(self):
+        for name in ("glibc", "jemalloc", "tcmalloc"):
+            for workload in ("table-churn", "table-cold"):
+                for threads in (1, 2):
+                    with self.subTest(allocator=name, workload=workload, threads=threads):
+                        if not present(name):
+                            self.skipTest("not installed")
+                        got, _ = self.figures(REAL[name], workload, threads=threads)
+                        live = got["live_bytes"]
+                        self.assertTrue(live <= got[ALLOCATED] < 1.35 * live,
+                                        (live, got[ALLOCATED]))
+                        self.assertGreaterEqual(got[MAPPED], got[ALLOCATED])
+                        self.assertLess(got[FREED[0]], live / 4)
+                        self.assertLess(got[PURGED], got["heap_peak_bytes"])
+
+    def test_purge_gives_back(self):
+        """glibc keeps its heap below the last block; its trim call does not."""
+        got, _ = self.figures(GLIBC, "table-cold", live=100000)
+        self.assertLessEqual(got[PURGED], got["heap_after_free_bytes"] + (1 << 20))
+        self.assertLess(got[PURGED], got["heap_peak_bytes"] / 10)
+
+    def test_what_is_not_told_has_a_reason(self):
+        cases = [("mimalloc", REAL["mimalloc"], {COMMITTED, FREED[1], PURGED}, "does not tell"),
+                 ("tbb", REAL["tbb"] + ",adapter=tbb", {PURGED}, "has no call"),
+                 ("control", good(), set(), "knows no call"),
+                 ("control", good(",adapter=jemalloc"), set(), "lacks the symbol"),
+                 ("null", REAL["null"], set(), "knows no call")]
+        for name, subject, told, reason in cases:
+            with self.subTest(allocator=name, reason=reason):
+                if not present(name):
+                    self.skipTest("not installed")
+                got, absent = self.figures(subject, live=2000)
+                self.assertEqual({n for n in TOLD if n in got}, told)
+                for why in absent.values():
+                    self.assertIn(reason, why)
+
+    def test_a_lie_is_not_believed(self):
+        got, absent = self.figures(victim("stats_lie") + ",adapter=classic", live=2000)
+        self.assertIn("not believed", absent[ALLOCATED])
+        self.assertEqual(got[MAPPED], 4096)
+        self.assertIn("lacks the symbol", absent[PURGED])
+
+    def test_the_call_does_not_disturb_the_heap_figures(self):
+        """A statistics call that takes 64 MiB: no figure of the steady state may have them."""
+        plain, _ = self.figures(good(), live=2000)
+        got, _ = self.figures(victim("stats_greedy") + ",adapter=classic", live=2000)
+        for name in ("heap_bytes", "heap_peak_bytes"):
+            self.assertLess(abs(got[name] - plain[name]), 1 << 20, name)
+
+    def test_a_crash_is_the_allocators(self):
+        """After every slice, so the others of the ring have theirs and finish."""
+        result = run([good(), victim("stats_crash") + ",adapter=classic", good()])
+        self.assert_finished(result["runners"][0])
+        self.assert_finished(result["runners"][2])
+        self.assertEqual(result["runners"][1]["signal"], signal.SIGSEGV)
 
 
 class Identity(RunnerTest):

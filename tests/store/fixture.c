@@ -161,6 +161,9 @@ static void fixture_runner(unsigned n, unsigned i, struct ring_slice *slices, do
     r->metrics[1] = (struct exec_metric){METRIC_HEAP_BYTES, 4096.0 * (i + 1), 0, NULL};
     r->metrics[2] = (struct exec_metric){METRIC_FORK_NS, 0, 3, vector};
     r->metrics[3] = (struct exec_metric){METRIC_FRAG_PEAK, NAN, 0, NULL};
+    r->absent[0] = (struct exec_absent){METRIC_FRAG_PEAK, "no number"};
+    r->absent[1] = (struct exec_absent){METRIC_HEAP_BYTES, "a value of it stands"};
+    r->absent_count = 2;
 }
 
 void fixture_result(unsigned n, struct exec_request *request, struct exec_result *result)

@@ -116,6 +116,42 @@ static int vector_check(void *ctx, const double *values, uint32_t count)
     return 7;
 }
 
+static int absence_collect(void *ctx, const struct store_absence *absence)
+{
+    assert_int_equal(absence->metric, METRIC_FRAG_PEAK);
+    assert_string_equal(absence->reason, "no number");
+    ++*(int *)ctx;
+    return 0;
+}
+
+/* Why there is no value is kept where there is none, and counts as values do: of what was accepted
+ * only. */
+static void test_absences(void **state)
+{
+    struct fixture *f = *state;
+    struct exec_request request;
+    struct exec_result result;
+    struct trial_list list;
+    int64_t job_id = fixture_job_running(f, 1);
+    fixture_result(1, &request, &result);
+    result.discard = true;
+    int64_t id = attempt(f, job_id, 0);
+    assert_int_equal(store_attempt_finish(f->store, id, &request, &result, &f->e), 0);
+    result.discard = false;
+    id = attempt(f, job_id, 0);
+    assert_int_equal(store_attempt_finish(f->store, id, &request, &result, &f->e), 0);
+    trials_get(f, (struct store_trial_filter){job_id, -1, false, 0, 0}, &list);
+    int all = 0, discarded = 0, one = 0;
+    cleanup_(store_view_release_p) struct store_view *v = fixture_view(f);
+    assert_int_equal(store_view_absences(v, job_id, 0, absence_collect, &all, &f->e), 0);
+    assert_int_equal(
+        store_view_absences(v, 0, list.trials[0].id, absence_collect, &discarded, &f->e), 0);
+    assert_int_equal(store_view_absences(v, 0, list.trials[4].id, absence_collect, &one, &f->e), 0);
+    assert_int_equal(all, 3);
+    assert_int_equal(discarded, 0);
+    assert_int_equal(one, 1);
+}
+
 static void test_values_and_vectors(void **state)
 {
     struct fixture *f = *state;
@@ -436,6 +472,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_trial_round_trip),
         TEST(test_values_and_vectors),
+        TEST(test_absences),
         TEST(test_failures_are_told),
         cmocka_unit_test(test_attempt_begin_cases),
         TEST(test_attempt_ends_once),

@@ -146,6 +146,45 @@ static void test_migration_needs_its_backup(void **state)
     assert_int_equal(rmdir(part), 0);
 }
 
+static int steady_without_reason(void *ctx, const struct store_summary *row)
+{
+    assert_false(row->unsteady);
+    assert_string_equal(row->reason, "");
+    ++*(int *)ctx;
+    return 0;
+}
+
+/* What the first schema stored is what it was, and takes what a later one knows. */
+static void test_reasons_come_to_an_old_file(void **state)
+{
+    struct fixture *f = *state;
+    struct store_summary rows[2] = {{.metric = METRIC_PAIRS_PER_S, .value = 1, .protocol_key = "p"},
+                                    {.metric = METRIC_HEAP_BYTES,
+                                     .value = NAN,
+                                     .unsteady = true,
+                                     .reason = "why",
+                                     .protocol_key = "p"}};
+    int64_t job = fixture_job_running(f, 1);
+    assert_int_equal(store_summaries_put(f->store, job, FIXTURE_HOST, rows, 1, &f->e), 0);
+    fixture_close(f);
+    fixture_tamper(f, "DROP TABLE absence; ALTER TABLE summary DROP COLUMN unsteady;"
+                      "ALTER TABLE summary DROP COLUMN reason; PRAGMA user_version = 2");
+    fixture_open(f);
+    assert_int_equal(query(f, "heapmark.db.v2.backup", "PRAGMA user_version"), 2);
+    int seen = 0;
+    struct store_view *v = fixture_view(f);
+    assert_int_equal(store_view_summaries(v, job, steady_without_reason, &seen, &f->e), 0);
+    store_view_release(v);
+    assert_int_equal(seen, 1);
+    assert_int_equal(store_summaries_put(f->store, job, FIXTURE_HOST, rows, 2, &f->e), 0);
+    fixture_close(f);
+    assert_int_equal(query(f, "heapmark.db",
+                           "SELECT count(*) FROM summary WHERE value IS NULL AND"
+                           " unsteady AND reason = 'why'"),
+                     1);
+    assert_int_equal(query(f, "heapmark.db", "SELECT count(*) FROM point"), 1);
+}
+
 /* The first migration holds what the design lists, so that later parts need no rebuild. */
 static void test_first_schema_is_complete(void **state)
 {
@@ -240,6 +279,7 @@ int main(void)
         TEST(test_migration_fails_whole),
         TEST(test_migration_does_nothing_twice),
         TEST(test_migration_needs_its_backup),
+        TEST(test_reasons_come_to_an_old_file),
         TEST(test_first_schema_is_complete),
         TEST(test_metric_numbers),
         TEST(test_metric_number_out_of_bounds),

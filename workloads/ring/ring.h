@@ -42,6 +42,8 @@
 #define RING_METRICS_MAX   64
 #define RING_VECTOR_MAX    4096 /* doubles in all vectors of one runner */
 #define RING_OPTIONS_MAX   8
+#define RING_ABSENT_MAX    16 /* metrics of one runner that say why they are absent */
+#define RING_REASON_SIZE   124
 #define RING_DROPPED       UINT32_MAX
 
 enum ring_phase { RING_BUILD, RING_WARM, RING_MEASURE, RING_SETTLE, RING_RUN };
@@ -131,6 +133,12 @@ struct ring_metric {
     double value;
 };
 
+/* A metric the workload lists and this trial has no value of, and why: one line. */
+struct ring_absent {
+    uint32_t metric; /* enum metric_id */
+    char reason[RING_REASON_SIZE];
+};
+
 struct ring_page {
     _Atomic uint32_t done; /* futex. Release by its owner, acquire by waiters; see the top. */
     _Atomic uint32_t
@@ -139,12 +147,14 @@ struct ring_page {
     uint32_t slices_count;
     uint32_t metrics_count;
     uint32_t vector_count;
+    uint32_t absent_count;
     /* With RUNNER_FAILED: how far it came. Relaxed; ordered by the drop in `done`. */
     _Atomic uint32_t done_before_drop;
     uint64_t device, inode; /* of the map that holds every resolved symbol: the identity proof */
     char version[64];       /* by the allocator's own version call, "" if it has none */
     char message[256];      /* with failure: one line */
     struct ring_metric metrics[RING_METRICS_MAX];
+    struct ring_absent absent[RING_ABSENT_MAX];
     double vectors[RING_VECTOR_MAX];
     struct ring_slice slices[]; /* plan->rotations */
 };

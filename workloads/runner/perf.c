@@ -1,7 +1,7 @@
 /* What the kernel and the CPU count for a thread. Involuntary switches come from getrusage,
  * migrations from a software event (from sched_getcpu where perf is closed to us), TLB misses from
- * the CPU where it has the event and somebody asked. What is missing is absent, and the log says
- * why; it never reads as zero. */
+ * the CPU where it has the event and somebody asked. What is missing is absent, with the
+ * reason (turns.c); it never reads as zero. */
 #include <errno.h>
 #include <linux/perf_event.h>
 #include <sched.h>
@@ -44,9 +44,6 @@ void perf_open(struct runner *r, struct crew_thread *t)
     if (t->perf.migrations_fd < 0)
         log_info("no migration events: %s; counting by sched_getcpu",
                  strerrordesc_np(-t->perf.migrations_fd));
-    if (t->perf.dtlb_fd < -1)
-        log_info("dtlb_misses_per_access unavailable: this CPU or host does not count them: %s",
-                 strerrordesc_np(-t->perf.dtlb_fd));
 }
 
 static uint64_t perf_value(int fd)

@@ -4,6 +4,7 @@
  * load.c   dlopen and its proof     pin.c    CPUs and scheduling class
  * turns.c  the baton                threads.c the threads that share a turn
  * trial.c  what workloads call      heap.c   /proc figures      perf.c  kernel counters
+ * stats.c  what the allocator says of itself
  *
  * Everything lives in one struct runner, owned by the main thread (thread 0 of the trial); what
  * other threads touch says so. Nothing here allocates from malloc: memory for harness data is
@@ -133,6 +134,11 @@ void turns_drop(struct runner *r);
 int heap_base(struct runner *r);
 /* After settle: is the heap backed by what the point asked for? 0 or the failure. */
 int heap_check_pages(struct runner *r);
+
+/* stats.c: the allocator's own figures and its purge call, where the workload lists them. Main
+ * thread, after the kernel's figures of the same moment: the calls may allocate. */
+void stats_steady(struct runner *r);
+void stats_freed(struct runner *r);
 
 /* perf.c: on the calling thread */
 void perf_open(struct runner *r, struct crew_thread *t);

@@ -113,6 +113,26 @@ void trial_vector(struct trial *t, enum metric_id metric, const double *values, 
         .metric = (uint32_t)metric, .vector_offset = offset, .vector_count = count};
 }
 
+void trial_absent(struct trial *t, enum metric_id metric, const char *fmt, ...)
+{
+    struct runner *r = t->owner;
+    struct ring_page *page = r->page;
+    uint32_t i = 0;
+    while (i < page->absent_count && page->absent[i].metric != (uint32_t)metric)
+        i++;
+    if (i == RING_ABSENT_MAX) {
+        (void)runner_fail(r, FAIL_SYSTEM, "more than %d metrics are absent", RING_ABSENT_MAX);
+        return;
+    }
+    if (i == page->absent_count)
+        page->absent_count++;
+    page->absent[i].metric = (uint32_t)metric;
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(page->absent[i].reason, sizeof page->absent[i].reason, fmt, ap);
+    va_end(ap);
+}
+
 int trial_barrier(struct trial *t)
 {
     return crew_barrier(t->owner);

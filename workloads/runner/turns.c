@@ -143,6 +143,23 @@ static double turns_median(double *values, uint32_t count)
     return (values[(count - 1) / 2] + values[count / 2]) / 2;
 }
 
+static void turns_report_dtlb(struct runner *r)
+{
+    const struct turn_sums *s = &r->sums;
+    int missing = 0;
+    for (uint32_t i = 0; i < r->crew.threads; i++)
+        if (r->crew.thread[i].perf.dtlb_fd < 0)
+            missing = r->crew.thread[i].perf.dtlb_fd;
+    if (!trial_lists(&r->trial, METRIC_DTLB_MISSES_PER_ACCESS))
+        return;
+    if (missing < 0)
+        trial_absent(&r->trial, METRIC_DTLB_MISSES_PER_ACCESS,
+                     "this CPU or host does not count them: %s", strerrordesc_np(-missing));
+    else if (s->ops > 0)
+        trial_metric(&r->trial, METRIC_DTLB_MISSES_PER_ACCESS,
+                     (double)s->dtlb_misses / (double)(s->ops * r->crew.threads));
+}
+
 /* CPU used between turns, less what our own threads needed to sleep and wake up: what is left
  * are threads of the allocator. */
 static void turns_report_sums(struct runner *r)
@@ -161,12 +178,7 @@ static void turns_report_sums(struct runner *r)
     turns_report(r, METRIC_MIGRATIONS, s->migrations);
     if (s->skews > 0)
         trial_metric(&r->trial, METRIC_START_SKEW_RATIO, turns_median(s->skew, s->skews));
-    bool counted = s->ops > 0;
-    for (uint32_t i = 0; i < r->crew.threads; i++)
-        counted = counted && r->crew.thread[i].perf.dtlb_fd >= 0;
-    if (counted)
-        trial_metric(&r->trial, METRIC_DTLB_MISSES_PER_ACCESS,
-                     (double)s->dtlb_misses / (double)(s->ops * r->crew.threads));
+    turns_report_dtlb(r);
 }
 
 /* After the last measured operation: figures, the page check, verification, freeing. */
@@ -179,11 +191,15 @@ static int turns_settle(struct runner *r)
     if (e == 0)
         e = heap_check_pages(r);
     if (e == 0)
+        stats_steady(r);
+    if (e == 0)
         e = crew_do(r, CREW_VERIFY, 0, 0);
     if (e == 0)
         e = crew_do(r, CREW_TEARDOWN, 0, 0);
     if (e == 0 && trial_lists(&r->trial, METRIC_HEAP_AFTER_FREE_BYTES))
         turns_report(r, METRIC_HEAP_AFTER_FREE_BYTES, trial_heap_bytes(&r->trial));
+    if (e == 0)
+        stats_freed(r);
     if (e == 0)
         turns_report_sums(r);
     return e == 0 && runner_failed(r) ? -EIO : e;

@@ -19,7 +19,7 @@ static const enum metric_id churn_metrics[] = {
     METRIC_MINOR_FAULTS,      METRIC_MAJOR_FAULTS,
     METRIC_CPU_OUTSIDE_RATIO, METRIC_INVOLUNTARY_SWITCHES,
     METRIC_MIGRATIONS,        METRIC_HUGE_BYTES,
-    METRIC_START_SKEW_RATIO,
+    METRIC_START_SKEW_RATIO,  TRIAL_ALLOCATOR_METRICS,
 };
 
 /* 16 replacements per slot: with the slices of a full ring about four million at the default

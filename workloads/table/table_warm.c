@@ -13,7 +13,7 @@ static const enum metric_id warm_metrics[] = {
     METRIC_MINOR_FAULTS,      METRIC_MAJOR_FAULTS,
     METRIC_CPU_OUTSIDE_RATIO, METRIC_INVOLUNTARY_SWITCHES,
     METRIC_MIGRATIONS,        METRIC_HUGE_BYTES,
-    METRIC_START_SKEW_RATIO,
+    METRIC_START_SKEW_RATIO,  TRIAL_ALLOCATOR_METRICS,
 };
 
 static uint64_t warm_warm_ops(const struct workload_point *point)

@@ -26,6 +26,10 @@
 #define VICTIM_HUGE     11 /* not wrong: asks the kernel for huge pages */
 #define VICTIM_ONE_HUGE 12 /* not wrong: asks for them for its first 4 MiB, refuses the rest */
 
+#define VICTIM_STATS_LIE    13 /* counts below zero */
+#define VICTIM_STATS_GREEDY 14 /* its statistics call takes memory and keeps it */
+#define VICTIM_STATS_CRASH  15
+
 #define EXPORT __attribute__((visibility("default")))
 #define NTH    6000
 
@@ -169,3 +173,27 @@ EXPORT size_t malloc_usable_size(void *block)
     return h->size;
 #endif
 }
+
+#if VICTIM >= VICTIM_STATS_LIE
+/* What the adapter "classic" asks: the form of mallinfo2(3) and malloc_trim(3). */
+struct info {
+    size_t arena, ordblks, smblks, hblks, hblkhd, usmblks, fsmblks, uordblks, fordblks, keepcost;
+};
+
+EXPORT struct info mallinfo2(void);
+EXPORT struct info mallinfo2(void)
+{
+#if VICTIM == VICTIM_STATS_LIE
+    return (struct info){.uordblks = (size_t)-4096, .arena = 4096};
+#elif VICTIM == VICTIM_STATS_GREEDY
+    const size_t size = (size_t)64 << 20;
+    void *kept = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (kept != MAP_FAILED)
+        memset(kept, 1, size);
+    return (struct info){.uordblks = 1, .arena = size};
+#else
+    *(volatile int *)16 = 1;
+    return (struct info){0};
+#endif
+}
+#endif
