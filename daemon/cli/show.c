@@ -86,6 +86,7 @@ struct summary show_summary(const json_t *cell, const char *metric)
         .noise = member_real(row, "noise"),
         .null_share = member_real(row, "null_share"),
         .harness_bound = json_is_true(json_object_get(row, "harness_bound")),
+        .unsteady = json_is_false(json_object_get(row, "steady")),
         .unit = member_text(row, "unit"),
         .higher_is_better = strcmp(direction, "higher") == 0,
         .neutral = strcmp(direction, "higher") != 0 && strcmp(direction, "lower") != 0,
@@ -235,6 +236,11 @@ void show_estimate(struct show *s, const struct summary *x, double divisor, enum
 {
     const double at[3] = {x->value / divisor, x->low / divisor, x->high / divisor};
     estimate(s, x, at, form, buf);
+    size_t used = strlen(buf);
+    if (!x->unsteady || !isfinite(x->value) || used + sizeof SHOW_UNSTEADY > FORMAT_SIZE)
+        return;
+    memcpy(buf + used, SHOW_UNSTEADY, sizeof SHOW_UNSTEADY);
+    s->used_unsteady = true;
 }
 
 void show_ratio(struct show *s, const struct summary *x, char buf[FORMAT_SIZE])

@@ -15,6 +15,7 @@ enum cli_exit show_job(struct cli *c, const char *id);
 
 /* ---- shared by the show_*.c files ---- */
 
+#define SHOW_UNSTEADY     "\xe2\x80\xa1" /* double dagger */
 #define SHOW_SUBJECTS_MAX 64
 #define SHOW_NOTES_MAX    24
 #define SHOW_TRIALS_MAX   2000 /* looked at, for isolation and discards */
@@ -27,13 +28,13 @@ struct show {
     const json_t *workloads;  /* items of /workloads; NULL where no view needs them */
     unsigned columns;         /* of the terminal, 0 no limit */
     /* What the tables printed that needs an explanation. */
-    bool used_best, used_same, used_bound, used_interval, used_count, used_scaling;
+    bool used_best, used_same, used_bound, used_unsteady, used_interval, used_count, used_scaling;
 };
 
 struct summary {
     bool there;
     double value, low, high, ratio, ratio_low, ratio_high, confidence, count, noise, null_share;
-    bool harness_bound;
+    bool harness_bound, unsteady;
     const char *unit;
     bool higher_is_better, neutral;
 };
@@ -62,7 +63,8 @@ void show_value(struct show *s, struct table *table, unsigned column, const json
                 const char *subject, const char *metric, double divisor, enum format_form form);
 /* Repetitions too few for an interval of 95%: none may look like one. */
 bool show_is_few(double count, double confidence);
-/* A value with its interval, or with its count ("n=3") where those are too few. */
+/* A value with its interval, or with its count ("n=3") where those are too few; marked where it is
+ * not of the steady state. */
 void show_estimate(struct show *s, const struct summary *x, double divisor, enum format_form form,
                    char buf[FORMAT_SIZE]);
 /* The same for its ratio to the reference. */

@@ -1,6 +1,7 @@
 /* Under the tables: what the marks mean, the noise, how isolated the trials were, what failed. */
 #include <string.h>
 
+#include "daemon/cli/client.h"
 #include "daemon/cli/format.h"
 #include "daemon/cli/jobs.h"
 #include "daemon/cli/show.h"
@@ -15,6 +16,92 @@ static void note_marks(const struct show *s)
         printf("\xe2\x80\xa0 harness-bound: more than half is the harness's own cost");
     if (s->used_best || s->used_same || s->used_bound)
         putchar('\n');
+}
+
+/* Why what is marked so is not steady: one reason for the whole job. */
+static void note_unsteady(const struct show *s)
+{
+    size_t g, i;
+    const json_t *group, *cell;
+    if (!s->used_unsteady)
+        return;
+    json_array_foreach(s->groups, g, group)
+        json_array_foreach(json_object_get(group, "cells"), i, cell)
+    {
+        const char *metric;
+        json_t *row;
+        json_object_foreach(json_object_get(cell, "summaries"), metric, row)
+        {
+            char clean[160];
+            if (!json_is_false(json_object_get(row, "steady")))
+                continue;
+            term_clean(clean, sizeof clean, member_text(row, "reason"));
+            printf(SHOW_UNSTEADY " %s\n", clean);
+            return;
+        }
+    }
+}
+
+static void name_add(json_t *names, const char *name)
+{
+    if (!json_object_get(names, name))
+        json_object_set_new(names, name, json_null());
+}
+
+/* reason -> {metrics: {name…}, of: {subject or page mode…}} of everything without a value. */
+static void reason_add(json_t *reasons, const json_t *group, const json_t *cell, const char *metric,
+                       const json_t *row)
+{
+    const char *why = member_text(row, "reason");
+    bool by_pages = strcmp(member_text(group, "axis"), "pages") == 0;
+    if (!why[0] || !json_is_null(json_object_get(row, "value")))
+        return;
+    if (!json_object_get(reasons, why))
+        json_object_set_new(reasons, why, json_pack("{s:{}, s:{}}", "metrics", "of"));
+    json_t *reason = json_object_get(reasons, why);
+    name_add(json_object_get(reason, "metrics"), metric);
+    name_add(json_object_get(reason, "of"),
+             by_pages ? member_text(group, "workload") : member_text(cell, "subject"));
+}
+
+static void names_join(const json_t *names, char *buf, size_t size)
+{
+    const char *name;
+    json_t *value;
+    size_t used = 0;
+    buf[0] = '\0';
+    json_object_foreach((json_t *)names, name, value)
+    {
+        int n = snprintf(buf + used, size - used, "%s%s", used ? ", " : "", name);
+        used += n > 0 && (size_t)n < size - used ? (size_t)n : 0;
+        buf[used] = '\0';
+    }
+}
+
+/* What nobody could measure or would tell, by reason. */
+static void note_absences(const struct show *s)
+{
+    cleanup_(json_decref_p) json_t *reasons = json_object();
+    const char *why, *metric;
+    json_t *reason, *row;
+    size_t g, i;
+    unsigned printed = 0;
+    const json_t *group, *cell;
+    json_array_foreach(s->groups, g, group)
+        json_array_foreach(json_object_get(group, "cells"), i, cell)
+            json_object_foreach(json_object_get(cell, "summaries"), metric, row)
+                reason_add(reasons, group, cell, metric, row);
+    json_object_foreach(reasons, why, reason)
+    {
+        char names[384], of[256], line[1024], clean[1024];
+        if (printed++ == SHOW_NOTES_MAX)
+            break;
+        names_join(json_object_get(reason, "metrics"), names, sizeof names);
+        names_join(json_object_get(reason, "of"), of, sizeof of);
+        snprintf(line, sizeof line, "no value (%s): %s; %s", why, of, names);
+        term_clean(clean, sizeof clean, line);
+        printf("%s\n", clean);
+    }
 }
 
 static void note_intervals(const struct show *s)
@@ -218,6 +305,7 @@ void show_notes(struct show *s)
 {
     putchar('\n');
     note_marks(s);
+    note_unsteady(s);
     note_intervals(s);
     note_noise(s);
     note_isolation(s);
@@ -225,5 +313,6 @@ void show_notes(struct show *s)
     note_discards(s);
     note_given_up(s);
     note_failures(s);
+    note_absences(s);
     note_unavailable(s);
 }

@@ -219,7 +219,9 @@ static void memory_cells(struct reference *r, struct table *table, unsigned colu
         else
             show_value(r->s, table, column++, churn, subject, "frag_total", 0.01, FORMAT_POINTS);
         format_value(harness ? NAN : heap.value, "bytes", text);
-        table_cell(table, column++, STYLE_PLAIN, "%s", text);
+        bool unsteady = !harness && heap.there && heap.unsteady;
+        r->s->used_unsteady |= unsteady;
+        table_cell(table, column++, STYLE_PLAIN, "%s%s", text, unsteady ? SHOW_UNSTEADY : "");
     }
     for (size_t p = 0; p < PHASES_COUNT; p++)
         if (scales(&r->phases[p]))

@@ -59,6 +59,42 @@ class Tables(Shown):
         self.assertIn("2.60 ±2.0% ms", fork)
         self.assertIn("2500 ±2.0% ns", fork)
 
+    def test_not_steady_is_marked_and_explained(self):
+        short = "read after 10% of the workload's own warm-up: not steady yet"
+        heap = {**summary(0.12, unit="ratio", direction="lower"), "steady": False, "reason": short}
+        steady = {**heap, "steady": True, "reason": None}
+        for row, count in ((heap, 1), (steady, 0)):
+            text = self.shown(jobs=job(preset=None), groups=[group("table-churn", 1, [
+                cell("glibc", {"pairs_per_s": summary(1e7), "frag_total": row}, "reference")])])
+            self.assertEqual(self.row(text, "glibc").count("‡"), count)
+            self.assertEqual(text.count("‡ " + short), count)
+        peak = {**summary(64 << 20, unit="bytes", direction="lower"), "steady": False,
+                "reason": short}
+        text = self.shown(groups=[group("table-churn", 1, [
+            cell("glibc", {"pairs_per_s": summary(1e7), "frag_total": heap,
+                           "heap_peak_bytes": peak}, "reference")])])
+        self.assertEqual(self.row(text, "glibc").count("‡"), 2)
+        self.assertIn("64.0 MiB‡", text)
+
+    def test_no_value_says_why(self):
+        """Metrics and subjects with one reason share a line; where there is a value, none does."""
+        def silent(why):
+            return {**summary(1, unit="bytes", direction="neutral"), "value": None, "low": None,
+                    "high": None, "confidence": None, "count": 0, "steady": None, "reason": why}
+        told = {**summary(4096, unit="bytes", direction="neutral"), "steady": True, "reason": None}
+        text = self.shown(jobs=job(preset=None), groups=[group("table-churn", 1, [
+            cell("glibc", {"pairs_per_s": summary(1e7), "allocator_mapped_bytes": told,
+                           "allocator_committed_bytes": silent("not told")}, "reference"),
+            cell("tbb", {"pairs_per_s": summary(1e7), "allocator_mapped_bytes": silent("not told"),
+                         "heap_after_purge_bytes": silent("ba\x1bd")})])])
+        self.assertEqual(text.count("no value (not told): "), 1)
+        line = self.row(text, "no value (not told)")
+        for word in ("glibc, tbb; ", "allocator_committed_bytes", "allocator_mapped_bytes"):
+            self.assertIn(word, line)
+        self.assertNotIn("\x1b", text)
+        self.assertIn("4.00", self.row(text, "glibc"))
+        self.assertIn("–", self.row(text, "tbb"))
+
     def test_width_and_colour(self):
         for columns in (60, 80, 120, 200):
             text = self.shown(env={"COLUMNS": str(columns)})

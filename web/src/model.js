@@ -34,13 +34,19 @@ export const groupTitle = (group) =>
 /** What a cell is called within its group: the page mode where that is what varies. */
 export const cellLabel = (group, cell) => (group.axis === 'pages' ? cell.pages : cell.subject);
 
+const known = (v) => v !== null && v !== undefined && Number.isFinite(v);
+
+/** Is this a metric without a value, with the reason for it? */
+const saysWhyNot = (s) => !known(s.value) && Boolean(s.reason);
+
 /** Names of the metrics some cell of the group has, first the one its chart opens with. */
 export function metricsOf(group) {
   const seen = new Map();
   for (const cell of group.cells)
     for (const [name, s] of Object.entries(cell.summaries ?? {}))
-      if (!seen.has(name) && s) seen.set(name, s.direction);
+      if (s && (!seen.has(name) || !saysWhyNot(s))) seen.set(name, !saysWhyNot(s) && s.direction);
   const rank = (name) => {
+    if (seen.get(name) === false) return 200; // only reasons why there is no value
     const at = PREFERRED.indexOf(name);
     return at >= 0 ? at : seen.get(name) === 'neutral' ? 100 : 50;
   };
@@ -49,8 +55,6 @@ export function metricsOf(group) {
     .sort((a, b) => a[0] - b[0] || a[1] - b[1])
     .map((row) => row[2]);
 }
-
-const known = (v) => v !== null && v !== undefined && Number.isFinite(v);
 
 const COUNT_MIN = 6; // below, the interval of a median is little more than the range
 const CONFIDENCE_MIN = 0.9;

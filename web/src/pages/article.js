@@ -13,6 +13,7 @@ import {
   meterCell,
   noiseText,
   subjectHead,
+  unsteadyNote,
   valueCell,
 } from './cells.js';
 
@@ -167,6 +168,7 @@ export function article(ctx, groups, view, changed) {
       ),
     ),
     findings(table),
+    unsteadyNote(rows.flatMap((r) => [r.fragmentation, r.peak])),
     h(
       'p',
       { class: 'small' },

@@ -35,12 +35,40 @@ export function interval(s, text) {
   return words ? h('span', { class: 'interval' }, words) : null;
 }
 
+/** Why there is no value, or why it is not of the steady state; '' where nothing is to be said. */
+export const reasonOf = (s) => clip(s?.reason ?? '', 200);
+
+/** The mark of a value that is not steady; its footnote is unsteadyNote(). */
+const unsteadyMark = (s) =>
+  s.steady === false &&
+  h(
+    'span',
+    { class: 'unsteady', title: reasonOf(s) },
+    h('span', { 'aria-hidden': 'true' }, '‡'),
+    h('span', { class: 'sr' }, ' (not steady)'),
+  );
+
+/** A footnote for the marks of these summaries, or null where there is none. */
+export function unsteadyNote(summaries) {
+  const marked = summaries.find((s) => s?.steady === false && known(s.value));
+  return marked ? h('p', { class: 'small' }, '‡ ', bdi(reasonOf(marked)), '.') : null;
+}
+
 export function valueCell(s, text) {
-  if (!s || !known(s.value)) return h('td', { class: 'n' }, '–');
+  if (!s || !known(s.value)) {
+    const why = reasonOf(s);
+    return h(
+      'td',
+      { class: 'n', title: why || null },
+      '–',
+      why && h('span', { class: 'sr' }, ` (${why})`),
+    );
+  }
   return h(
     'td',
     { class: 'n' },
     h('span', { class: 'value' }, text(s.value)),
+    unsteadyMark(s),
     ' ',
     interval(s, text),
   );

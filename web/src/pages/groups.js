@@ -27,6 +27,8 @@ import {
   noiseText,
   subjectHead,
   threadsText,
+  reasonOf,
+  unsteadyNote,
   valueCell,
 } from './cells.js';
 
@@ -51,7 +53,9 @@ function bar(group, cell, name, ratio) {
     value: value ?? null,
     low: bounded ? (ratio ? s?.ratio_low : s?.low) : null,
     high: bounded ? (ratio ? s?.ratio_high : s?.high) : null,
-    missing: cell.trials?.failed ? `failed: ${clip(cell.last_failure, 50)}` : 'no value',
+    missing: cell.trials?.failed
+      ? `failed: ${clip(cell.last_failure, 50)}`
+      : clip(reasonOf(s), 60) || 'no value',
   };
 }
 
@@ -108,18 +112,21 @@ const rowClass = (group, cell) => ({ class: isBaseline(cell, group) ? 'baseline'
 function comparisonRow(ctx, group, cell, info, scale, reference) {
   const s = cell.summaries?.[info.name];
   const failed = !s && cell.trials?.failed;
+  const why = s && !known(s.value) ? reasonOf(s) : '';
   return h(
     'tr',
     rowClass(group, cell),
     rowHead(ctx, group, cell),
     failed
       ? h('td', { class: 'bad why', colspan: '4' }, bdi(clip(cell.last_failure, 200)))
-      : [
-          valueCell(s, scale.text),
-          h('td', {}, against(cell, s, reference, group)),
-          h('td', { class: 'n' }, noiseText(s)),
-          h('td', { class: 'n' }, harnessShare(s)),
-        ],
+      : why
+        ? h('td', { class: 'why', colspan: '4' }, 'no value: ', bdi(why))
+        : [
+            valueCell(s, scale.text),
+            h('td', {}, against(cell, s, reference, group)),
+            h('td', { class: 'n' }, noiseText(s)),
+            h('td', { class: 'n' }, harnessShare(s)),
+          ],
     h('td', { class: 'n' }, integer(s?.count ?? 0)),
   );
 }
@@ -260,6 +267,7 @@ function familySection(ctx, family, index, view, changed) {
     );
   }
   const info = metricInfo(ctx, metric);
+  const measured = group.cells.some((c) => known(c.summaries?.[metric]?.value));
   // Where there is no throughput (pages, fork) the metrics belong side by side.
   const together = group.axis === 'pages' || !metrics.includes('pairs_per_s');
   const where = group.axis === 'pages' ? 'a bar for each page mode' : `pages ${group.pages}`;
@@ -269,12 +277,12 @@ function familySection(ctx, family, index, view, changed) {
     h(
       'div',
       { class: 'charts' },
-      groupBars(ctx, group, info),
+      measured && groupBars(ctx, group, info),
       scalingFigure(ctx, family, info, view),
     ),
     h(
       'details',
-      { id: `numbers-${index}`, open: group.axis === 'pages' },
+      { id: `numbers-${index}`, open: group.axis === 'pages' || !measured },
       h('summary', {}, `Numbers: ${info.title}`),
       comparisonTable(ctx, group, info, `table-${index}`),
     ),
@@ -284,6 +292,7 @@ function familySection(ctx, family, index, view, changed) {
       h('summary', {}, `All ${metrics.length} metrics`),
       metricsTable(ctx, group, metrics, `all-table-${index}`),
     ),
+    unsteadyNote(group.cells.flatMap((c) => Object.values(c.summaries ?? {}))),
   );
 }
 
