@@ -43,7 +43,6 @@ struct api_host {
     void (*facts)(void *ctx, struct host_facts *ret);
     /* Capabilities the supervisor announced last; 0 or -errno when there is no supervisor. */
     int (*hello)(void *ctx, struct wire_hello *ret);
-    bool housekeeping; /* the daemon has a CPU of its own beside a full-width trial */
     void *ctx;
 };
 

@@ -145,7 +145,8 @@ static int host_get(void *ctx, struct http_request *rq, struct http_reply *reply
     int r = write_topology(&w, host->topo, e);
     if (r < 0)
         return r;
-    w_bool(&w, "housekeeping", host->housekeeping);
+    w_bool(&w, "housekeeping", topo_housekeeping(host->topo));
+    w_u64(&w, "housekeeping_threads", topo_housekeeping_threads(host->topo));
     write_pages(&w, facts);
     write_memory(&w, facts);
     struct wire_hello hello = {0};

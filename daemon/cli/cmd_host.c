@@ -105,6 +105,17 @@ static void isolation_print(const json_t *isolation)
     }
     print_pair("isolation", line);
 }
+static void housekeeping_print(const json_t *host)
+{
+    double threads = member_real(host, "housekeeping_threads");
+    char text[96] = "none to spare: the daemon shares the trials' CPUs";
+    if (json_is_true(json_object_get(host, "housekeeping")))
+        snprintf(text, sizeof text, "yes");
+    else if (threads > 0)
+        snprintf(text, sizeof text, "beside trials of up to %.0f threads; wider ones share theirs",
+                 threads);
+    print_pair("housekeeping CPU", text);
+}
 
 enum cli_exit cmd_host(struct cli *c)
 {
@@ -120,9 +131,7 @@ enum cli_exit cmd_host(struct cli *c)
     pages_print(json_object_get(host, "pages"));
     cgroups_print(json_object_get(host, "cgroups"));
     isolation_print(json_object_get(host, "isolation"));
-    print_pair("housekeeping CPU", json_is_true(json_object_get(host, "housekeeping"))
-                                       ? "yes"
-                                       : "none to spare: the daemon shares the trials' CPUs");
+    housekeeping_print(host);
     putchar('\n');
     tree_print(json_object_get(host, "topology"), 0);
     return CLI_OK;

@@ -115,7 +115,6 @@ int host_init(struct host *h, struct err *e)
     if (gethostname(h->name, sizeof h->name - 1) < 0)
         snprintf(h->name, sizeof h->name, "unknown");
     struct topo_counts counts = topo_counts(h->topo);
-    h->housekeeping = counts.cores_allowed < counts.cpus_allowed;
     h->limits = (struct job_limits){
         .cpus_max = counts.cpus_allowed,
         .cores_max = counts.cores_allowed,

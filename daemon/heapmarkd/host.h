@@ -15,7 +15,6 @@ struct host {
     char key[HOST_KEY_SIZE]; /* at start; knobs may change later: host_key_now */
     char name[65];
     struct job_limits limits; /* its ctx is this host */
-    bool housekeeping;        /* a CPU is left for the daemon beside a full-width trial */
 };
 
 /* Load topology and facts; node and catalog are set by the caller before limits are used. */

@@ -184,7 +184,6 @@ static int start_api(struct daemon *d, struct err *e)
                 .topo = d->host.topo,
                 .facts = api_facts,
                 .hello = api_hello,
-                .housekeeping = d->host.housekeeping,
                 .ctx = d,
             },
         .queue = {.wake = api_wake, .cancel = api_cancel, .ctx = d},

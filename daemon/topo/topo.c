@@ -277,6 +277,19 @@ static void line_add(struct line *l, const char *fmt, ...)
         l->used = (size_t)n < l->size - l->used ? l->used + (size_t)n : l->size - 1;
 }
 
+unsigned topo_housekeeping_threads(const struct topo *t)
+{
+    unsigned cpus = topo_counts(t).cpus_allowed;
+    unsigned spare = cpus > 0 ? cpus - 1 : 0;
+    return spare < RING_THREADS_MAX ? spare : RING_THREADS_MAX;
+}
+
+bool topo_housekeeping(const struct topo *t)
+{
+    unsigned cores = topo_counts(t).cores_allowed;
+    return topo_housekeeping_threads(t) >= (cores < RING_THREADS_MAX ? cores : RING_THREADS_MAX);
+}
+
 /* "8x33554432": count and size in runs of equal size, so uneven machines stay apart. */
 static void line_caches(struct line *l, const struct topo *t, hwloc_obj_type_t type,
                         const char *name)

@@ -59,6 +59,12 @@ struct topo_plan {
 int topo_place(const struct topo *t, const struct topo_request *request, struct topo_plan *ret,
                struct err *e);
 
+/* The most threads a trial may have and still leave a CPU for the daemon; 0 when none is ever
+ * left. */
+unsigned topo_housekeeping_threads(const struct topo *t);
+/* Whether a full-width trial (one thread per core, RING_THREADS_MAX at most) leaves one. */
+bool topo_housekeeping(const struct topo *t);
+
 /* The tree for people and for the API. */
 struct topo_node {
     char type[16];       /* hwloc's: "Machine", "Package", "NUMANode", "L3Cache", "Core", "PU" */

@@ -344,6 +344,10 @@ class Lists(unittest.TestCase):
                  (["presets"], ["The table"]),
                  (["host"], ["madvise", "3 free", "none: not mounted", "partial: uid", "core 1",
                              "none to spare"])]
+        roomy = dict(routes)
+        roomy[("GET", "/api/v1/host")] = Reply(dict(host, housekeeping_threads=15))
+        with FakeServer(roomy) as server:
+            self.assertIn("up to 15 threads", heapmark("host", server=server.url).stdout)
         with FakeServer(routes) as server:
             for args, words in cases:
                 got = heapmark(*args, server=server.url)

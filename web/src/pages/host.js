@@ -87,6 +87,24 @@ function key(cls, text) {
   return h('li', {}, h('span', { class: `pu ${cls} key`, 'aria-hidden': 'true' }, '0'), ` ${text}`);
 }
 
+function housekeepingWords(host) {
+  if (host.housekeeping)
+    return 'The daemon keeps to a CPU of its own, chosen from those a job leaves free.';
+  if (host.housekeeping_threads > 0)
+    return [
+      `The daemon keeps to a CPU that a trial of up to ${plural(
+        host.housekeeping_threads,
+        'thread',
+      )} leaves free; `,
+      h('strong', {}, 'wider trials share theirs with it'),
+      ', and results say so.',
+    ];
+  return [
+    h('strong', {}, 'No CPU to spare for the daemon:'),
+    ' it shares the measured ones, and results say so.',
+  ];
+}
+
 function topologySection(host) {
   const { topology } = host;
   const head = h('h2', { id: 'topology-title' }, 'Topology');
@@ -111,12 +129,7 @@ function topologySection(host) {
       'p',
       {},
       `${counts}. `,
-      host.housekeeping
-        ? 'The daemon keeps to a CPU of its own, chosen from those a job leaves free.'
-        : [
-            h('strong', {}, 'No CPU to spare for the daemon:'),
-            ' it shares the measured ones, and results say so.',
-          ],
+      housekeepingWords(host),
     ),
     h('ul', { class: 'legend' }, key('used', 'jobs may use'), key('kept', 'not for jobs')),
     h(
