@@ -80,7 +80,9 @@ struct wire_launch {
     uint32_t log_bytes_max; /* per runner; more is cut and counted */
     uint16_t cpus[RING_THREADS_MAX];
     uint32_t cpus_count;
-    uint64_t mems_mask; /* NUMA nodes, bit per node; 0: any */
+    uint64_t mems_mask;      /* NUMA nodes, bit per node; 0: any */
+    uint32_t own_cpu;        /* for the supervisor itself meanwhile: CPU + 1; 0: wherever */
+    uint64_t prefault_bytes; /* to touch and give back before the runners start */
     struct wire_subject subjects[RING_RUNNERS_MAX];
 };
 
@@ -117,7 +119,8 @@ struct wire_runner_done {
 
 struct wire_done {
     uint32_t runners_count;
-    uint32_t isolation; /* common to all */
+    uint32_t isolation;      /* common to all */
+    uint64_t prefault_bytes; /* really touched */
     struct wire_runner_done runners[RING_RUNNERS_MAX];
 };
 

@@ -49,6 +49,7 @@ struct exec_request {
     uint64_t slice_ops, replay_ops, warm_ops;
     uint64_t memory_limit_bytes; /* per runner, 0 none */
     bool memory_require;
+    uint64_t prefault_bytes; /* planned peak of a one-shot trial, to be backed before; 0: none */
     enum placement placement;
     char cpuset[256]; /* PLACE_EXPLICIT: "0-3,8" */
     uint32_t turn_ms_max, wall_ms_max;

@@ -94,6 +94,7 @@ struct job_group {
     uint32_t cells_first, cells_count;
     char params_key[256]; /* canonical, defaults omitted */
     double step_seconds;  /* estimate of one ring or trial */
+    uint64_t step_bytes;  /* estimate of its heaps together */
 };
 
 struct job_cell {

@@ -113,7 +113,7 @@ static void group_cells_add(struct job_plan *plan, const struct job_spec *spec)
 }
 
 static int group_check(const struct job_spec *spec, const struct job_limits *limits,
-                       const struct job_group *group, struct job_plan *plan, struct err *e)
+                       struct job_group *group, struct job_plan *plan, struct err *e)
 {
     const struct workload *w = group->entry->workload;
     struct tape_spec tape;
@@ -140,6 +140,7 @@ static int group_check(const struct job_spec *spec, const struct job_limits *lim
                        w->name, group->params_key[0] ? group->params_key : "defaults",
                        group->point.threads, (unsigned long long)runners, need, have);
     }
+    group->step_bytes = total;
     if (total > plan->memory_bytes_estimate)
         plan->memory_bytes_estimate = total;
     return 0;

@@ -177,6 +177,8 @@ static void step_request(const struct run *run, const struct step *s,
         .turn_ms_max = run->spec->turn_ms_max,
         .wall_ms_max = run->spec->wall_s_max * 1000,
     };
+    if (w->kind == WORKLOAD_ONESHOT)
+        q->prefault_bytes = group->step_bytes;
     q->replay_ops = job_replay_ops(w, &group->point, q->slice_ops);
     memcpy(q->cpuset, run->spec->cpuset, sizeof q->cpuset);
     for (uint32_t i = 0; i < ring->cells_count; i++)

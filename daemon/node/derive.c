@@ -70,8 +70,14 @@ static void derive_ratio(const struct exec_result *result, double *const *ns, ui
     metric_set(r, METRIC_RING_QUADRUPLES, ratio.quadruples);
 }
 
-static void derive_supervisor(struct exec_runner_result *r, const struct wire_runner_done *done)
+static void derive_supervisor(const struct exec_request *request, const struct wire_done *launch,
+                              const struct wire_runner_done *done, struct exec_runner_result *r)
 {
+    if (request->prefault_bytes) {
+        metric_set(r, METRIC_PREFAULT_BYTES, (double)launch->prefault_bytes);
+        metric_set(r, METRIC_PREFAULT_SHARE,
+                   (double)launch->prefault_bytes / (double)request->prefault_bytes);
+    }
     if (done->cgroup_peak_bytes)
         metric_set(r, METRIC_CGROUP_PEAK_BYTES, (double)done->cgroup_peak_bytes);
     metric_set(r, METRIC_CPU_USER_US, (double)done->cpu_user_us);
@@ -87,7 +93,7 @@ void collect_derive(const struct exec_request *request, struct exec_result *resu
         ns[i] = slices_ns(r);
         if (!ns[i] || r->outcome != OUTCOME_OK)
             continue;
-        derive_supervisor(r, &done->runners[i]);
+        derive_supervisor(request, done, &done->runners[i], r);
         if (request->rotations == 0)
             continue;
         derive_headline(request, i, r, ns[i]);

@@ -170,6 +170,8 @@ static void launch_fill(const struct node *n, const struct launch *x, struct wir
     memcpy(l->cpus, x->plan.cpus, sizeof l->cpus);
     l->cpus_count = x->plan.count;
     l->mems_mask = x->plan.mems_mask;
+    l->own_cpu = x->plan.housekeeping ? (uint32_t)x->plan.housekeeping_cpu + 1 : 0;
+    l->prefault_bytes = q->prefault_bytes;
     for (uint32_t i = 0; i < q->subjects_count; i++) {
         memcpy(l->subjects[i].allocator, q->subjects[i].allocator, sizeof l->subjects[i].allocator);
         memcpy(l->subjects[i].options, q->subjects[i].options, sizeof l->subjects[i].options);

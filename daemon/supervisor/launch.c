@@ -262,7 +262,9 @@ unsigned launch_fds(const struct launch *l, int ret_fds[WIRE_FDS_MAX])
 
 void launch_done(const struct launch *l, struct wire_done *ret_done)
 {
-    *ret_done = (struct wire_done){.runners_count = l->q.runners_count, .isolation = UINT32_MAX};
+    *ret_done = (struct wire_done){.runners_count = l->q.runners_count,
+                                   .isolation = UINT32_MAX,
+                                   .prefault_bytes = l->prefault_bytes};
     for (unsigned i = 0; i < l->q.runners_count; i++) {
         ret_done->runners[i] = l->runners[i].done;
         ret_done->isolation &= l->runners[i].isolation;

@@ -64,6 +64,7 @@ struct launch {
     struct watch watch;
     struct launch_runner runners[RING_RUNNERS_MAX];
     uint64_t received_ns, spawned_ns;
+    uint64_t prefault_bytes; /* touched */
 };
 
 /* What wire_launch_check cannot know or does not bound. `has_tape`: a descriptor came along. */

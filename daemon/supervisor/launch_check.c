@@ -26,6 +26,9 @@ static int check_cpus(const struct wire_launch *q, struct err *e)
             return err_set(e, ERR_INVALID, "/cpus", "CPU %u twice", q->cpus[i]);
         seen[q->cpus[i]] = true;
     }
+    if (q->own_cpu > LAUNCH_CPUS_MAX)
+        return err_set(e, ERR_OUT_OF_RANGE, "/own_cpu", "CPU %u, numbers below %u allowed",
+                       q->own_cpu - 1, LAUNCH_CPUS_MAX);
     return 0;
 }
 
@@ -63,6 +66,8 @@ int launch_check(const struct wire_launch *q, bool has_tape, struct err *e)
         r = check_number(q->hugetlb_2m_pages, 0, UINT64_C(1) << 32, "/hugetlb_2m_pages", e);
     if (r == 0)
         r = check_number(q->hugetlb_1g_pages, 0, UINT64_C(1) << 23, "/hugetlb_1g_pages", e);
+    if (r == 0)
+        r = check_number(q->prefault_bytes, 0, INT64_MAX, "/prefault_bytes", e);
     if (r == 0)
         r = check_number(q->tape_bytes, 0, INT64_MAX, "/tape_bytes", e);
     if (r == 0 && has_tape != (q->tape_bytes > 0))

@@ -9,8 +9,10 @@
 #include <unistd.h>
 
 #include "daemon/base/cleanup.h"
+#include "daemon/base/clock.h"
 #include "daemon/base/log.h"
 #include "daemon/supervisor/launch.h"
+#include "daemon/supervisor/prefault.h"
 #include "daemon/supervisor/procs.h"
 #include "daemon/supervisor/spawn.h"
 
@@ -194,6 +196,8 @@ static int launch_acquire(struct launch *l, int tape_fd, struct err *e)
         r = ringmem_make(l->plan, &l->ring, e);
     if (r == 0)
         r = host_prepare(l, e);
+    if (r == 0)
+        l->prefault_bytes = prefault(l->q.prefault_bytes, l->q.mems_mask);
     for (unsigned i = 0; r == 0 && i < count; i++)
         r = group_make(l, i, e);
     for (unsigned i = 0; r == 0 && i < count; i++)
@@ -210,10 +214,16 @@ int launch_begin(struct supervisor *s, uint64_t id, const struct wire_launch *q,
     struct launch *l = launch_new(s, id, q, now_ns);
     if (!l)
         return err_set_errno(e, ERR_IO, ENOMEM, "cannot launch");
+    own_cpu_take(&s->own_cpu, q->own_cpu);
+    uint64_t before_ns = clock_monotonic_ns();
     r = launch_acquire(l, tape_fd, e);
     if (r < 0) {
         launch_end(l);
         return r;
+    }
+    if (q->prefault_bytes) { /* its time is not the runners' */
+        now_ns += clock_monotonic_ns() - before_ns;
+        l->received_ns = now_ns;
     }
     l->spawned_ns = now_ns;
     watch_init(&l->watch, l->plan->turns, l->plan->turns_count, q->runners_count, now_ns);

@@ -9,6 +9,7 @@
 #include "daemon/catalog/catalog.h"
 #include "daemon/supervisor/cgroup.h"
 #include "daemon/supervisor/knobs.h"
+#include "daemon/supervisor/own_cpu.h"
 #include "daemon/supervisor/state.h"
 #include "daemon/supervisor/supervisor.h"
 
@@ -26,6 +27,7 @@ struct supervisor {
     struct cgroup_host host;
     uint32_t isolation; /* what this host and these privileges give */
     uint64_t launches_count;
+    struct own_cpu own_cpu;
 };
 
 /* Serve until end of stream or SIGTERM. 0, or -errno when the worker should be started again. */

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <sched.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -504,6 +505,65 @@ static void test_real_runner(void **state)
     client_stop(&c);
 }
 
+static void test_prefault(void **state)
+{
+    (void)state;
+    static const char *const modes[] = {"normal"};
+    struct client c;
+    struct wire_launch q;
+    struct wire_done done;
+    start(&c);
+    client_fake_launch(&q, 1, modes);
+    client_run(&c, &q, &done);
+    assert_int_equal(done.prefault_bytes, 0);
+    q.prefault_bytes = UINT64_C(50) << 20;
+    client_run(&c, &q, &done);
+    assert_int_equal(done.runners[0].outcome, OUTCOME_OK);
+    assert_int_equal(done.prefault_bytes, UINT64_C(50) << 20);
+    /* Not the runner's: neither its faults nor its group's memory. */
+    assert_true(done.runners[0].minor_faults < (UINT64_C(50) << 20) / 4096);
+    assert_true(done.runners[0].cgroup_peak_bytes < UINT64_C(50) << 20);
+    client_stop(&c);
+}
+
+/* It moves to the CPU a launch leaves it, and back; runners go where they shall all the same. */
+static void test_own_cpu(void **state)
+{
+    (void)state;
+    static const char *const modes[] = {"normal"};
+    struct client c;
+    struct wire_launch q;
+    struct wire_done done;
+    struct wire_refused refused;
+    cpu_set_t before, now;
+    start(&c);
+    assert_int_equal(sched_getaffinity(client_worker(&c), sizeof before, &before), 0);
+    if (CPU_COUNT(&before) < 2) {
+        client_stop(&c);
+        skip();
+    }
+    uint16_t last = CPU_SETSIZE - 1;
+    while (!CPU_ISSET(last, &before))
+        last--;
+    client_fake_launch(&q, 1, modes);
+    q.own_cpu = last + 1u;
+    while (!CPU_ISSET(q.cpus[0], &before))
+        q.cpus[0]++;
+    client_run(&c, &q, &done);
+    assert_int_equal(done.runners[0].outcome, OUTCOME_OK);
+    assert_true(done.isolation & ISOLATION_PINNED);
+    assert_int_equal(sched_getaffinity(client_worker(&c), sizeof now, &now), 0);
+    assert_true(CPU_COUNT(&now) == 1 && CPU_ISSET(last, &now));
+    q.own_cpu = 0;
+    client_run(&c, &q, &done);
+    assert_int_equal(sched_getaffinity(client_worker(&c), sizeof now, &now), 0);
+    assert_true(CPU_EQUAL(&now, &before));
+    q.own_cpu = 5000;
+    client_run_refused(&c, &q, -1, &refused);
+    assert_string_equal(refused.field, "/own_cpu");
+    client_stop(&c);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -520,6 +580,8 @@ int main(void)
         cmocka_unit_test(test_kills),
         cmocka_unit_test(test_kill_both),
         cmocka_unit_test(test_real_runner),
+        cmocka_unit_test(test_prefault),
+        cmocka_unit_test(test_own_cpu),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

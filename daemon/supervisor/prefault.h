@@ -1,0 +1,23 @@
+/* Have the host back memory before it is measured: a hypervisor takes a guest's free pages away,
+ * and whoever touches them first pays for getting them again. A child maps and touches about as
+ * much as the trial will, then leaves, so the pages are free and backed. Outside all trial
+ * cgroups; the child is the first the kernel kills when memory runs short. */
+#ifndef HEAPMARK_DAEMON_SUPERVISOR_PREFAULT_H
+#define HEAPMARK_DAEMON_SUPERVISOR_PREFAULT_H
+
+#include <stdint.h>
+
+#define PREFAULT_MS_MAX 20000 /* longer, and it stops with what it has */
+
+/* What may be touched of a plan: of MemAvailable in `meminfo` (the text of /proc/meminfo) an eighth
+ * is left alone. 0 when the text does not tell. */
+uint64_t prefault_bounded(uint64_t planned_bytes, const char *meminfo);
+
+/* Touch `bytes` on the memory nodes of `mems_mask` (0: any), preferably. Returns how many were
+ * touched, fewer when memory or time ran out; blocks for as long as it takes. */
+uint64_t prefault_touch(uint64_t bytes, uint64_t mems_mask);
+
+/* Both, as this host stands now; what falls short is logged. */
+uint64_t prefault(uint64_t planned_bytes, uint64_t mems_mask);
+
+#endif
