@@ -22,6 +22,9 @@ struct chunk {
 struct lock chunk_lock;
 static struct chunk *chunks; /* under chunk_lock */
 static size_t dirty_low;     /* under chunk_lock */
+/* Under chunk_lock: given back lately and not missed yet (halved by each timed step), and missed.
+ */
+static size_t purged_lately, missed;
 /* Written under chunk_lock, read without it for figures. Relaxed. */
 static _Atomic size_t used_units, dirty_units, clean_units, chunks_count;
 
@@ -189,6 +192,9 @@ static unsigned units_out(struct chunk *c, unsigned at, unsigned count)
     units_subtract(&dirty_units, dirty);
     units_subtract(&clean_units, count - dirty);
     units_add(&used_units, count);
+    const size_t again = count - dirty < purged_lately ? count - dirty : purged_lately;
+    purged_lately -= again;
+    missed += again;
     if (units_now(&dirty_units) < dirty_low)
         dirty_low = units_now(&dirty_units);
     return dirty;
@@ -289,8 +295,18 @@ size_t chunk_dirty_low(void)
     lock_take(&chunk_lock);
     const size_t low = dirty_low;
     dirty_low = units_now(&dirty_units);
+    purged_lately /= 2;
     lock_leave(&chunk_lock);
     return low;
+}
+
+size_t chunk_regret(void)
+{
+    lock_take(&chunk_lock);
+    const size_t regret = missed;
+    missed = 0;
+    lock_leave(&chunk_lock);
+    return regret;
 }
 
 /* The longest dirty run of the highest chunk that has one, at most so many units of it. */
@@ -334,6 +350,7 @@ size_t chunk_purge(size_t keep_units, size_t budget_units)
         lock_take(&chunk_lock);
         units_in(pick.chunk, pick.at, pick.length, false);
         purged += pick.length;
+        purged_lately += pick.length;
     }
     lock_leave(&chunk_lock);
     return purged;

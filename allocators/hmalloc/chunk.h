@@ -72,6 +72,9 @@ struct chunk_figures chunk_figures(void);
 size_t chunk_purge(size_t keep_units, size_t budget_units);
 /* Smallest number of dirty units since the last call: what nobody needed meanwhile. */
 size_t chunk_dirty_low(void);
+/* Units that were given back to the kernel and had to be fetched again soon after, since the last
+ * call: each was a mistake. */
+size_t chunk_regret(void);
 
 extern struct lock chunk_lock; /* for fork.c */
 

@@ -1,5 +1,7 @@
 #include "allocators/hmalloc/magazine.h"
 
+#include <string.h>
+
 #include "allocators/hmalloc/meta.h"
 #include "allocators/hmalloc/options.h"
 #include "allocators/hmalloc/remote.h"
@@ -7,7 +9,7 @@
 #include "allocators/hmalloc/slab.h"
 
 #define CAPACITY_FIRST 7
-#define CAPACITY_MAX   511
+#define CAPACITY_MAX   1023
 #define CAPACITY_MIN   3 /* of the largest classes */
 /* All magazines of a heap together may hold this much before they stop growing. */
 #define HEAP_MAGAZINE_BYTES MIB(2)
@@ -48,26 +50,39 @@ static bool is_cold(const struct magazine *m, unsigned class)
     return !m->array && m->misses < COLD_BLOCKS && m->misses * class_size(class) < COLD_BYTES;
 }
 
-/* The bin is empty: give it an array, or a larger one. Without memory it stays as it is. */
-static void grow(struct heap *h, unsigned class)
+static unsigned capacity_next(const struct heap *h, unsigned class)
+{
+    const struct magazine *m = &h->magazines[class];
+    const unsigned most = capacity_max(class);
+    const unsigned now = m->array ? m->capacity : 0, next = now ? 2 * now + 1 : CAPACITY_FIRST;
+    const unsigned capacity = next > most ? most : next;
+    const size_t more = (size_t)(capacity - now) * class_size(class);
+    return now > 0 && h->magazine_bytes + more > HEAP_MAGAZINE_BYTES ? now : capacity;
+}
+
+/* Give the bin an array, or one twice as large, with what it holds. False: it stays as it is,
+ * because it is large enough or there is no memory. */
+static bool grow(struct heap *h, unsigned class)
 {
     struct magazine *m = &h->magazines[class];
-    const unsigned most = capacity_max(class);
-    unsigned capacity = m->array ? 2u * m->capacity + 1 : CAPACITY_FIRST;
-    capacity = capacity > most ? most : capacity;
-    const uint32_t more = (capacity - (m->array ? m->capacity : 0)) * class_size(class);
-    if (more == 0 || (m->array && h->magazine_bytes + more > HEAP_MAGAZINE_BYTES))
-        return;
+    struct bin *b = &h->bins[class];
+    const unsigned capacity = capacity_next(h, class), old = m->array ? m->capacity : 0;
+    if (capacity == old || m->spare_full)
+        return false;
     void **array = array_new(capacity);
     if (!array)
-        return;
-    array_free(m->array, m->capacity);
-    array_free(m->spare, m->capacity);
-    h->magazine_bytes += more;
+        return false;
+    const size_t held = m->array ? (size_t)(b->top - m->array - 1) : 0;
+    if (held > 0)
+        memcpy(array + 1, m->array + 1, held * sizeof array[0]);
+    array_free(m->array, old);
+    array_free(m->spare, old);
+    h->magazine_bytes += (capacity - old) * class_size(class);
     m->array = array;
     m->spare = NULL;
     m->capacity = (uint16_t)capacity;
-    h->bins[class] = (struct bin){array + 1, array + 1 + capacity};
+    *b = (struct bin){array + 1 + held, array + 1 + capacity};
+    return true;
 }
 
 static void swap(struct heap *h, unsigned class, bool to_full)
@@ -102,7 +117,7 @@ static void *refill_locked(struct heap *h, unsigned class, bool *ret_zeroed)
 {
     struct magazine *m = &h->magazines[class];
     void *one[1];
-    grow(h, class);
+    (void)grow(h, class);
     void **out = m->array ? m->array + 1 : one;
     const unsigned want = m->array ? (m->capacity + 1u) / 2 : 1;
     const unsigned got = slab_take(h, class, out, want, ret_zeroed);
@@ -138,10 +153,10 @@ void *magazine_refill(struct heap *h, unsigned class, bool *ret_zeroed)
 static bool make_room(struct heap *h, unsigned class)
 {
     struct magazine *m = &h->magazines[class];
-    if (!m->array) {
-        grow(h, class);
-        return m->array;
-    }
+    if (grow(h, class))
+        return true;
+    if (!m->array)
+        return false;
     if (!m->spare)
         m->spare = array_new(m->capacity);
     if (!m->spare) {

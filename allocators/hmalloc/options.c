@@ -11,7 +11,7 @@ struct options options = {
     .decay_ms = 250,
     .dirty_percent = 20,
     .dirty_min = MIB(2),
-    .magazine_bytes = KIB(32),
+    .magazine_bytes = KIB(64),
     .thp = true,
 };
 

@@ -12,18 +12,44 @@
 static _Atomic uint64_t
     next_ms; /* of the next timed step. Relaxed; who moves it on does the step */
 
+/* Units kept because giving them back was wrong before. A race loses a step of learning. Relaxed.
+ */
+static _Atomic size_t learned_units;
+
+static size_t larger(size_t a, size_t b)
+{
+    return a > b ? a : b;
+}
+
 static size_t keep_units(const struct chunk_figures *f)
 {
-    const size_t kept = f->used_units * options.dirty_percent / 100;
-    const size_t least = options.dirty_min >> UNIT_SHIFT;
-    return kept > least ? kept : least;
+    const size_t share = f->used_units * options.dirty_percent / 100;
+    const size_t learned = atomic_load_explicit(&learned_units, memory_order_relaxed);
+    return larger(larger(share, options.dirty_min >> UNIT_SHIFT), learned);
+}
+
+/* Too much is free. Returns how much to keep this time. */
+static size_t learn(const struct chunk_figures *f)
+{
+    const size_t regret = chunk_regret();
+    if (regret > 0)
+        atomic_fetch_add_explicit(&learned_units, regret, memory_order_relaxed);
+    return keep_units(f);
+}
+
+static void unlearn(size_t units)
+{
+    const size_t now = atomic_load_explicit(&learned_units, memory_order_relaxed);
+    atomic_store_explicit(&learned_units, now > units ? now - units : 0, memory_order_relaxed);
 }
 
 static void purge_timed(struct heap *h, const struct chunk_figures *f)
 {
     const size_t unneeded = chunk_dirty_low();
-    if (unneeded > 0)
+    if (unneeded > 0) {
+        unlearn((unneeded + 1) / 2);
         (void)chunk_purge(f->dirty_units - (unneeded + 1) / 2, STEP_UNITS);
+    }
     (void)large_purge(os_clock_ms() - options.decay_ms);
     if (h && lock_try(&h->lock)) {
         if (h->free_bytes > options.dirty_min / 4)
@@ -35,9 +61,10 @@ static void purge_timed(struct heap *h, const struct chunk_figures *f)
 void purge_step(struct heap *h)
 {
     const struct chunk_figures f = chunk_figures();
-    const size_t keep = keep_units(&f);
-    if (f.dirty_units > keep)
+    if (f.dirty_units > keep_units(&f)) {
+        const size_t keep = learn(&f);
         (void)chunk_purge(keep - keep / 8, STEP_UNITS);
+    }
     const uint64_t now = os_clock_ms();
     uint64_t due = atomic_load_explicit(&next_ms, memory_order_relaxed);
     if (now >= due &&
