@@ -10,8 +10,7 @@
 #include "daemon/cli/jobs.h"
 
 #define COUNT_MIN      6   /* fewer cannot give an interval of 95% */
-#define COUNT_BEST     5   /* with fewer nothing is told apart */
-#define CONFIDENCE_MIN 0.9 /* nor with less confidence */
+#define CONFIDENCE_MIN 0.9 /* nor can less confidence */
 
 #define TRIALS_PAGE 200
 
@@ -49,14 +48,6 @@ bool show_is_harness(const struct show *s, const json_t *cell)
     return allocator_is_harness(s, member_text(cell, "allocator"));
 }
 
-/* Whether a cell can be best: not a baseline, and not one whose kind nobody could tell us, which
- * may be a baseline. */
-static bool is_contestant(const struct show *s, const json_t *cell)
-{
-    const json_t *allocator = named(s->allocators, member_text(cell, "allocator"));
-    return allocator && member_text(allocator, "kind")[0] && !show_is_harness(s, cell);
-}
-
 const char *show_headline(const struct show *s, const char *workload)
 {
     const json_t *list = json_object_get(named(s->workloads, workload), "metrics");
@@ -73,7 +64,6 @@ bool show_subject_is_harness(const struct show *s, const char *subject)
 struct summary show_summary(const json_t *cell, const char *metric)
 {
     const json_t *row = json_object_get(json_object_get(cell, "summaries"), metric);
-    const char *direction = member_text(row, "direction");
     struct summary x = {
         .value = member_real(row, "value"),
         .low = member_real(row, "low"),
@@ -88,8 +78,6 @@ struct summary show_summary(const json_t *cell, const char *metric)
         .harness_bound = json_is_true(json_object_get(row, "harness_bound")),
         .unsteady = json_is_false(json_object_get(row, "steady")),
         .unit = member_text(row, "unit"),
-        .higher_is_better = strcmp(direction, "higher") == 0,
-        .neutral = strcmp(direction, "higher") != 0 && strcmp(direction, "lower") != 0,
     };
     x.there = isfinite(x.value);
     return x;
@@ -146,69 +134,13 @@ const char *show_absence(const json_t *cell, enum term_style *ret_style)
     return "\xe2\x80\x93";
 }
 
-/* ---- best, and not told apart ---- */
-
-struct rank {
-    double ratio, low, high;
-    bool known;
-};
-
-static struct rank rank_of(const json_t *cell, const char *metric)
+enum show_mark show_mark_of(const json_t *cell, const char *metric)
 {
-    struct summary x = show_summary(cell, metric);
-    struct rank rank = {x.ratio, x.ratio_low, x.ratio_high, false};
-    if (strcmp(member_text(cell, "role"), "reference") == 0)
-        rank = (struct rank){1, 1, 1, false};
-    rank.known = x.there && x.count >= COUNT_BEST && x.confidence >= CONFIDENCE_MIN &&
-                 isfinite(rank.ratio) && isfinite(rank.low) && isfinite(rank.high);
-    return rank;
-}
-
-static bool overlaps(struct rank a, struct rank b)
-{
-    return a.low <= b.high && b.low <= a.high;
-}
-
-static const json_t *leader_of(const struct show *s, const json_t *group, const char *metric)
-{
-    size_t i;
-    const json_t *cell, *leader = NULL;
-    double best = 0;
-    json_array_foreach(json_object_get(group, "cells"), i, cell)
-    {
-        struct summary x = show_summary(cell, metric);
-        struct rank rank = rank_of(cell, metric);
-        if (!rank.known || x.neutral || !is_contestant(s, cell))
-            continue;
-        if (!leader || (x.higher_is_better ? rank.ratio > best : rank.ratio < best)) {
-            leader = cell;
-            best = rank.ratio;
-        }
-    }
-    return leader;
-}
-
-enum show_mark show_mark_of(const struct show *s, const json_t *group, const json_t *cell,
-                            const char *metric)
-{
-    size_t i;
-    const json_t *leader = leader_of(s, group, metric), *other;
-    struct rank lead = rank_of(leader, metric), own = rank_of(cell, metric);
-    unsigned rivals = 0, unknown = 0, same = 0;
-    if (!leader || !own.known || !is_contestant(s, cell))
-        return MARK_NONE;
-    json_array_foreach(json_object_get(group, "cells"), i, other)
-    {
-        struct rank rank = rank_of(other, metric);
-        if (other == leader || !is_contestant(s, other) || !show_summary(other, metric).there)
-            continue;
-        rivals++;
-        unknown += !rank.known;
-        same += rank.known && overlaps(lead, rank);
-    }
-    if (same > 0)
-        return overlaps(lead, own) ? MARK_SAME : MARK_NONE;
-    return cell == leader && rivals > 0 && unknown == 0 ? MARK_BEST : MARK_NONE;
+    const json_t *row = json_object_get(json_object_get(cell, "summaries"), metric);
+    const char *standing = member_text(row, "standing");
+    if (strcmp(standing, "best") == 0)
+        return MARK_BEST;
+    return strcmp(standing, "tied") == 0 ? MARK_SAME : MARK_NONE;
 }
 
 /* ---- values ---- */
@@ -262,7 +194,7 @@ void show_value(struct show *s, struct table *table, unsigned column, const json
     }
     char text[FORMAT_SIZE];
     show_estimate(s, &x, divisor, form, text);
-    enum show_mark mark = show_mark_of(s, group, cell, metric);
+    enum show_mark mark = show_mark_of(cell, metric);
     const char *sign = mark == MARK_BEST ? " \xe2\x96\xb2" : mark == MARK_SAME ? " =" : "  ";
     s->used_best |= mark == MARK_BEST;
     s->used_same |= mark == MARK_SAME;

@@ -36,7 +36,6 @@ struct summary {
     double value, low, high, ratio, ratio_low, ratio_high, confidence, count, noise, null_share;
     bool harness_bound, unsteady;
     const char *unit;
-    bool higher_is_better, neutral;
 };
 
 bool show_is_harness(const struct show *s, const json_t *cell);
@@ -53,11 +52,9 @@ bool show_subject_is_harness(const struct show *s, const char *subject);
 const char *show_absence(const json_t *cell, enum term_style *ret_style);
 
 enum show_mark { MARK_NONE, MARK_BEST, MARK_SAME };
-/* Whether the subject is the best of its group in a metric, or cannot be told from the best, by
- * the intervals of the ratios to the reference (it is 1 itself). Harness rows take no part, nor do
- * those of unknown kind. */
-enum show_mark show_mark_of(const struct show *s, const json_t *group, const json_t *cell,
-                            const char *metric);
+/* Whether the server says that the cell is the best of its group in a metric, or one of those that
+ * cannot be told from the best. */
+enum show_mark show_mark_of(const json_t *cell, const char *metric);
 /* Value, interval and marks of one cell into the table. */
 void show_value(struct show *s, struct table *table, unsigned column, const json_t *group,
                 const char *subject, const char *metric, double divisor, enum format_form form);

@@ -32,14 +32,18 @@ void stats_standings(const struct stats_contestant *contestants, uint32_t count,
                      bool higher_is_better, enum stats_standing *ret_standings)
 {
     const struct stats_contestant *leader = leader_of(contestants, count, higher_is_better);
-    uint32_t rivals = 0, unsure = 0, tied = 0;
+    uint32_t taking_part = 0, unsure = 0, tied = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        ret_standings[i] = STATS_STANDING_NONE;
+        taking_part += contestants[i].takes_part;
+    }
+    if (taking_part < 2)
+        return;
     for (uint32_t i = 0; i < count; i++) {
         const struct stats_contestant *c = &contestants[i];
         enum stats_standing *standing = &ret_standings[i];
-        *standing = STATS_STANDING_NONE;
         if (!c->takes_part || c == leader)
             continue;
-        rivals++;
         if (!is_sure(c))
             *standing = STATS_STANDING_UNSURE;
         else
@@ -49,7 +53,7 @@ void stats_standings(const struct stats_contestant *contestants, uint32_t count,
     }
     if (leader && tied > 0)
         ret_standings[leader - contestants] = STATS_STANDING_TIED;
-    else if (leader && rivals > 0 && unsure == 0)
+    else if (leader && unsure == 0)
         ret_standings[leader - contestants] = STATS_STANDING_BEST;
 }
 

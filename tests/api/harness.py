@@ -52,7 +52,8 @@ class Server:
         catalog = os.path.join(self.home, "catalog")
         os.makedirs(catalog)
         rows = [("glibc", "libc", "", 1), ("twin", "libc", "", 2), ("crashy", "libc", "", 3),
-                ("missing", "libnothere.so.9", "package = libnothere9", 4)]
+                ("missing", "libnothere.so.9", "package = libnothere9", 4),
+                ("idle", "libc", "kind = baseline", 5)]
         for name, library, package, order in rows:
             with open(os.path.join(catalog, name + ".ini"), "w") as f:
                 f.write(TWIN.format(summary=name + " of the tests", library=library,

@@ -189,6 +189,17 @@ class Jobs(ServerCase):
         self.assertEqual(len(only), 6)
         self.assertNotIn("slices", only[0])
 
+    def test_baselines_and_one_alone_have_no_standing(self):
+        for names, standing in ((["glibc", "twin", "idle"], True), (["glibc", "idle"], False)):
+            reply = self.server.post("/api/v1/jobs", changed(
+                allocators=names, repeat={"rings": 6, "rotations": 40}))
+            uuid = reply.json["job"]["id"]
+            self.assertEqual(self.server.finish(uuid)["state"], "succeeded")
+            cells = self.server.get(f"/api/v1/jobs/{uuid}/cells").json["items"]
+            by_name = {c["allocator"]: c["summaries"]["heap_bytes"]["standing"] for c in cells}
+            self.assertIsNone(by_name["idle"])
+            self.assertEqual(by_name["glibc"] is not None, standing)
+
     def test_failures_are_told(self):
         uuid = self.server.submit(changed(allocators=["glibc", "crashy"], name=XSS,
                                           labels={"branch": XSS}))

@@ -198,6 +198,20 @@ function forkGroup(n, workload, values, rnd) {
   return group;
 }
 
+/** Standings as the API gives them: here always two that cannot be told apart. */
+function rank(group) {
+  for (const metric of new Set(group.cells.flatMap((c) => Object.keys(c.summaries)))) {
+    const rows = group.cells
+      .filter((c) => c.summaries[metric])
+      .map((c) => [c, c.summaries[metric]]);
+    const sign = rows[0][1].direction === 'higher' ? -1 : 1;
+    const real = rows.filter(([c, s]) => c.allocator !== 'null' && s.direction !== 'neutral');
+    for (const [, s] of rows) s.standing = null;
+    real.sort(([, a], [, b]) => sign * (a.ratio - b.ratio));
+    for (const [i, [, s]] of real.entries()) s.standing = i < 2 ? 'tied' : 'behind';
+  }
+}
+
 export function makeGroups() {
   const rnd = random(20261124);
   cellIndex = 0;
@@ -232,6 +246,7 @@ export function makeGroups() {
       rnd,
     ),
   );
+  out.forEach(rank);
   const hurt = out[4].cells[6];
   hurt.trials = { ok: 8, failed: 2, discarded: 0, crowded: 0 };
   hurt.last_failure = 'crashed: SIGSEGV after 61 of 100 turns';

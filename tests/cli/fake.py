@@ -138,12 +138,12 @@ def job(state="succeeded", **extra):
 
 
 def summary(value, spread=0.02, unit="pairs/s", direction="higher", ratio=None, ratio_spread=0.01,
-            noise=None, bound=False):
+            noise=None, bound=False, standing=None):
     return {"value": value, "low": value * (1 - spread), "high": value * (1 + spread),
             "confidence": 0.95, "count": 10, "unit": unit, "direction": direction, "ratio": ratio,
             "ratio_low": ratio and ratio * (1 - ratio_spread),
             "ratio_high": ratio and ratio * (1 + ratio_spread), "noise": noise,
-            "null_share": None, "harness_bound": bound}
+            "null_share": None, "harness_bound": bound, "standing": standing}
 
 
 def cell(subject, summaries, role="subject", pages="4k", ok=10, failed=0, failure="", **extra):

@@ -117,6 +117,7 @@ static const struct standings_case standings_cases[] = {
      {REFERENCE, RATIO(3, 2.9, 3.1), {9, 8, 10, 10, true}}},
     {"not even unsure", "bB-", false, {REFERENCE, RATIO(3, 2.9, 3.1), {9, NAN, NAN, 2, true}}},
     {"nobody to beat", "-", false, {REFERENCE}},
+    {"nor to be unsure about", "-", false, {{1, 1, 1, 2, false}}},
     {"but a baseline", "--", false, {REFERENCE, {9, 8, 10, 10, true}}},
     {"nobody at all", "", false, {REFERENCE}},
 };

@@ -100,40 +100,15 @@ export function verdictWords(word, reference) {
   }[word];
 }
 
-/** The paired ratio to the reference as {value, low, high}; exactly 1 for itself, null if unsure. */
-function ratioOf(cell, metric) {
-  if (cell.role === 'reference') return { value: 1, low: 1, high: 1 };
-  const s = cell.summaries[metric];
-  if (!trusted(s) || ![s.ratio, s.ratio_low, s.ratio_high].every(known)) return null;
-  return { value: s.ratio, low: s.ratio_low, high: s.ratio_high };
-}
-
 /**
- * Who is best in a metric, baselines left out, by the ratio paired to the reference: values of
- * different trials drift together, their ratios within a ring do not.
- * best: the leader alone if its interval is wholly better than every other's, else all that
- * cannot be told from the best one. unsure: subjects without a ratio that may be judged; while
- * there is one nobody leads and `best` is empty.
+ * Who is best in a metric, as the API says of each cell. best: the leader, or all that cannot be
+ * told from it. unsure: subjects that may not be judged; while there is one, `best` is empty.
  */
 export function leaders(cells, metric) {
-  const rows = cells.filter(
-    (c, i) =>
-      !isBaseline(c) &&
-      known(c.summaries?.[metric]?.value) &&
-      cells.findIndex((d) => d.subject === c.subject) === i,
-  );
-  const direction = rows[0]?.summaries[metric].direction;
-  if (rows.length < 2 || (direction !== 'higher' && direction !== 'lower'))
-    return { best: [], unsure: [] };
-  const ranked = rows.map((cell) => ({ cell, ratio: ratioOf(cell, metric) }));
-  const unsure = ranked.filter((r) => !r.ratio).map((r) => r.cell);
-  if (unsure.length) return { best: [], unsure };
-  const sign = direction === 'higher' ? -1 : 1;
-  ranked.sort((a, b) => sign * (a.ratio.value - b.ratio.value));
-  const top = ranked[0].ratio;
-  const behind = ({ ratio }) =>
-    direction === 'higher' ? ratio.high < top.low : ratio.low > top.high;
-  return { best: ranked.filter((r, i) => i === 0 || !behind(r)).map((r) => r.cell), unsure };
+  const of = (...standings) =>
+    cells.filter((c) => standings.includes(c.summaries?.[metric]?.standing));
+  const unsure = of('unsure');
+  return { best: unsure.length ? [] : of('best', 'tied'), unsure };
 }
 
 /** Same workload, parameters and pages, whatever the threads. */
