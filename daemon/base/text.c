@@ -64,6 +64,29 @@ int text_parse_size(const char *text, uint64_t *ret_bytes)
     return -EINVAL;
 }
 
+int text_kib_field(const char *text, const char *key, uint64_t *ret_bytes)
+{
+    const size_t length = strlen(key);
+    for (const char *line = text; line; line = strchr(line, '\n')) {
+        line += *line == '\n';
+        if (strncmp(line, key, length) != 0 || line[length] != ':')
+            continue;
+        const char *at = line + length + 1;
+        at += strspn(at, " \t");
+        char *end;
+        errno = 0;
+        const uint64_t kib = strtoull(at, &end, 10);
+        uint64_t bytes;
+        if (!isdigit((unsigned char)*at) || errno != 0 || strncmp(end, " kB", 3) != 0 ||
+            (end[3] != '\0' && end[3] != '\n') ||
+            __builtin_mul_overflow(kib, UINT64_C(1024), &bytes))
+            return -EPROTO;
+        *ret_bytes = bytes;
+        return 0;
+    }
+    return -ENOENT;
+}
+
 void text_format_size(uint64_t bytes, char buf[24])
 {
     static const char *const units[] = {"B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"};

@@ -15,6 +15,10 @@ int text_parse_u64(const char *text, uint64_t *ret_value);
 /* "262144", "256KiB", "256MiB", "2GiB" (also K, M, G as binary). 0, -EINVAL or -ERANGE. */
 int text_parse_size(const char *text, uint64_t *ret_bytes);
 
+/* Bytes of the first line "key:  123 kB" of a text as /proc/meminfo, smaps or status. 0, -ENOENT
+ * without such a line, -EPROTO when it says anything else. */
+int text_kib_field(const char *text, const char *key, uint64_t *ret_bytes);
+
 /* "1.5 GiB", "64 KiB", "12 B" into buf[24]. */
 void text_format_size(uint64_t bytes, char buf[24]);
 

@@ -9,6 +9,7 @@
 
 #include "daemon/base/io.h"
 #include "daemon/base/log.h"
+#include "daemon/base/text.h"
 #include "daemon/supervisor/knobs.h"
 
 static const struct {
@@ -84,10 +85,9 @@ static int pool_available(int sys_fd, enum hugepage_size size, int node, uint64_
 static bool fits_memory(uint64_t bytes)
 {
     char text[4096];
-    if (io_read_file(AT_FDCWD, "/proc/meminfo", text, sizeof text) < 0)
-        return true;
-    const char *at = strstr(text, "MemAvailable:");
-    return !at || bytes / 1024 < strtoull(at + strlen("MemAvailable:"), NULL, 10);
+    uint64_t available;
+    return io_read_file(AT_FDCWD, "/proc/meminfo", text, sizeof text) < 0 ||
+           text_kib_field(text, "MemAvailable", &available) < 0 || bytes < available;
 }
 
 static int pool_grow(struct knobs *knobs, enum hugepage_size size, int node, uint64_t pages)

@@ -253,11 +253,8 @@ static void gather_thp(int root, struct host_facts *f)
 
 static uint64_t meminfo_bytes(const char *text, const char *key)
 {
-    char value[64], *end;
-    if (!keyed_line(text, key, value, sizeof value))
-        return 0;
-    const uint64_t kib = strtoull(value, &end, 10);
-    return end != value && strcmp(end, " kB") == 0 ? kib * 1024 : 0;
+    uint64_t bytes;
+    return text_kib_field(text, key, &bytes) < 0 ? 0 : bytes;
 }
 
 static void gather_memory(int root, struct host_facts *f)

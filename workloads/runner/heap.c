@@ -14,25 +14,8 @@
 #include <unistd.h>
 
 #include "daemon/base/io.h"
+#include "daemon/base/text.h"
 #include "workloads/runner/runner.h"
-
-/* "Field:   123 kB" in a /proc text. 0 or -ENOENT. */
-static int proc_field(const char *text, const char *field, uint64_t *ret_bytes)
-{
-    const size_t length = strlen(field);
-    for (const char *at = text; at; at = strchr(at, '\n')) {
-        at += *at == '\n';
-        if (strncmp(at, field, length) != 0 || at[length] != ':')
-            continue;
-        char *end;
-        const uint64_t kib = strtoull(at + length + 1, &end, 10);
-        if (strncmp(end, " kB", 3) != 0)
-            return -EPROTO;
-        *ret_bytes = kib * 1024;
-        return 0;
-    }
-    return -ENOENT;
-}
 
 int trial_smaps_bytes(int pid, const char *field, uint64_t *ret_bytes)
 {
@@ -40,15 +23,15 @@ int trial_smaps_bytes(int pid, const char *field, uint64_t *ret_bytes)
     if (pid != 0)
         snprintf(path, sizeof path, "/proc/%d/smaps_rollup", pid);
     ssize_t n = io_read_file(AT_FDCWD, path, text, sizeof text);
-    return n < 0 ? (int)n : proc_field(text, field, ret_bytes);
+    return n < 0 ? (int)n : text_kib_field(text, field, ret_bytes);
 }
 
 static int heap_hugetlb(const char *smaps, uint64_t *ret_bytes)
 {
     uint64_t own = 0, shared = 0;
-    int r = proc_field(smaps, "Private_Hugetlb", &own);
+    int r = text_kib_field(smaps, "Private_Hugetlb", &own);
     if (r == 0)
-        r = proc_field(smaps, "Shared_Hugetlb", &shared);
+        r = text_kib_field(smaps, "Shared_Hugetlb", &shared);
     *ret_bytes = own + shared;
     return r;
 }
@@ -58,7 +41,7 @@ static int heap_now(uint64_t *ret_bytes)
     char smaps[4096];
     uint64_t anonymous, hugetlb;
     ssize_t n = io_read_file(AT_FDCWD, "/proc/self/smaps_rollup", smaps, sizeof smaps);
-    int r = n < 0 ? (int)n : proc_field(smaps, "Anonymous", &anonymous);
+    int r = n < 0 ? (int)n : text_kib_field(smaps, "Anonymous", &anonymous);
     if (r == 0)
         r = heap_hugetlb(smaps, &hugetlb);
     if (r == 0)
@@ -104,8 +87,9 @@ uint64_t trial_heap_peak_bytes(struct trial *t)
     uint64_t mark, files, shared, hugetlb = 0;
     (void)trial_heap_bytes(t);
     if (io_read_file(AT_FDCWD, "/proc/self/status", status, sizeof status) < 0 ||
-        proc_field(status, "VmHWM", &mark) < 0 || proc_field(status, "RssFile", &files) < 0 ||
-        proc_field(status, "RssShmem", &shared) < 0)
+        text_kib_field(status, "VmHWM", &mark) < 0 ||
+        text_kib_field(status, "RssFile", &files) < 0 ||
+        text_kib_field(status, "RssShmem", &shared) < 0)
         return r->heap.seen_bytes;
     if (io_read_file(AT_FDCWD, "/proc/self/smaps_rollup", smaps, sizeof smaps) >= 0)
         (void)heap_hugetlb(smaps, &hugetlb);
@@ -145,7 +129,7 @@ int heap_check_pages(struct runner *r)
     if (r->trial.workload->axis != AXIS_ALLOCATOR || r->trial.workload->checks_pages || no_heap)
         return 0;
     if (io_read_file(AT_FDCWD, "/proc/self/smaps_rollup", smaps, sizeof smaps) < 0 ||
-        proc_field(smaps, "AnonHugePages", &thp) < 0 || heap_hugetlb(smaps, &hugetlb) < 0)
+        text_kib_field(smaps, "AnonHugePages", &thp) < 0 || heap_hugetlb(smaps, &hugetlb) < 0)
         return runner_fail(r, FAIL_SYSTEM, "smaps_rollup cannot be read");
     if (mode == PAGES_4K && thp + hugetlb > 0)
         return runner_fail(r, FAIL_PAGES_UNAVAILABLE, "pages 4k: %llu bytes are on huge pages",
