@@ -68,7 +68,9 @@ void *os_map_aligned(size_t size, size_t alignment, bool reserve)
      * it needs no more address space than the block itself. */
     os_unmap(p, size);
     char *below = (char *)((uintptr_t)p & ~(uintptr_t)(alignment - 1));
-    if ((p = os_map_at(below, size)))
+    /* Nothing lies below an alignment beyond all addresses: root would get page 0, and NULL could
+     * be read and written from then on. */
+    if (below && (p = os_map_at(below, size)))
         return p;
     if (size > SIZE_LIMIT - alignment)
         return NULL;
