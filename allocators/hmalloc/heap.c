@@ -45,8 +45,15 @@ bool heap_shared_init(void)
     return true;
 }
 
-struct heap *heap_shared(void)
+struct heap *heap_shared_lock(void)
 {
     /* Threads' heaps lie apart by their size: spread by that. */
-    return shared[((uintptr_t)heap_mine >> 13) % HEAPS_SHARED];
+    const unsigned usual = ((uintptr_t)heap_mine >> 13) % HEAPS_SHARED;
+    for (unsigned i = 0; i < HEAPS_SHARED; i++) {
+        struct heap *h = shared[(usual + i) % HEAPS_SHARED];
+        if (lock_try(&h->lock))
+            return h;
+    }
+    lock_take(&shared[usual]->lock);
+    return shared[usual];
 }

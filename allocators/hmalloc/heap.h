@@ -87,8 +87,8 @@ extern HIDDEN __thread struct heap *heap_mine __attribute__((tls_model("initial-
 
 /* Fresh, with no blocks, in the list of all heaps. NULL without memory. */
 struct heap *heap_new(void);
-/* The shared heap this thread uses. */
-struct heap *heap_shared(void);
+/* A shared heap, with its lock taken: the thread's usual one, or another while that is busy. */
+struct heap *heap_shared_lock(void);
 bool heap_shared_init(void);
 
 /* All heaps ever made, shared ones included; newest first, linked by `next`. */

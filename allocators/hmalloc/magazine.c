@@ -14,7 +14,7 @@
 /* All magazines of a heap together may hold this much before they stop growing. */
 #define HEAP_MAGAZINE_BYTES MIB(2)
 /* A class is cold until a thread took this many bytes, or blocks, of it one by one. */
-#define COLD_BYTES  2048
+#define COLD_BYTES  KIB(8)
 #define COLD_BLOCKS 16
 
 void magazine_reset(struct bin *b)
@@ -103,10 +103,9 @@ static void *pop(struct bin *b)
 
 static void *cold_take(struct heap *h, unsigned class, bool *ret_zeroed)
 {
-    struct heap *shared = heap_shared();
+    struct heap *shared = heap_shared_lock();
     void *block = NULL;
     h->magazines[class].misses++;
-    lock_take(&shared->lock);
     if (slab_take(shared, class_coarse(class), &block, 1, ret_zeroed) == 0)
         block = NULL;
     lock_leave(&shared->lock);

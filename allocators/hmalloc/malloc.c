@@ -20,8 +20,7 @@
 static void *take_shared(unsigned class, bool *ret_zeroed)
 {
     void *block = NULL;
-    struct heap *h = heap_shared();
-    lock_take(&h->lock);
+    struct heap *h = heap_shared_lock();
     if (slab_take(h, class, &block, 1, ret_zeroed) == 0)
         block = NULL;
     lock_leave(&h->lock);
@@ -92,7 +91,10 @@ static void free_small(void *block, tag_t tag)
     } else {
         lock_take(&to->lock);
         slab_put(to, &block, 1);
+        if (slab_purge_due(to))
+            (void)slab_purge(to);
         lock_leave(&to->lock);
+        purge_step(NULL);
     }
 }
 

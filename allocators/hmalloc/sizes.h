@@ -23,12 +23,15 @@ static inline uint32_t class_size(unsigned class)
     return (1u << doubling) + (step << (doubling - 3));
 }
 
-/* The next power of two: what a thread that rarely uses a size takes instead, so that such sizes
- * share pages. Every alignment that divides a class's size divides this too, up to it. */
+/* What a thread that rarely uses a size takes instead, so that such sizes share slabs: classes in
+ * eight steps per doubling below FAST_MAX too. An alignment that divides the class's size and is
+ * asked for by memalign divides this one as well: see memalign. */
 static inline unsigned class_coarse(unsigned class)
 {
-    const uint32_t size = class_size(class);
-    return size_class((size_t)1 << (32 - __builtin_clz(size - 1 == 0 ? 1 : size - 1)));
+    if (class <= 16 || class > 64)
+        return class;
+    const unsigned step = class <= 32 ? 2 : 4;
+    return (class + step - 1) / step * step;
 }
 
 /* Units of a slab of this class: at least eight blocks. */

@@ -276,14 +276,15 @@ static NOINLINE void put_fault(const struct slab *s, const void *block, uint32_t
 }
 
 /* How many blocks from blocks[0] on lie in slab `s`, one after the other in the list; their bits
- * are set. ret_set: those that were not faults. The loop is what freeing costs beyond the fast
- * path: no descriptor is looked up twice in a row. */
+ * are set. ret_set: those that were not faults. This loop is what freeing costs beyond the fast
+ * path: no descriptor is looked up twice in a row, and a word of the bitmap stays in a register
+ * while neighbours come back. */
 static size_t put_row(struct slab *s, void *const *blocks, size_t count, unsigned *ret_set)
 {
     const char *const base = s->base;
     const size_t span = s->units * UNIT_SIZE;
     const uint32_t reciprocal = s->reciprocal, size = s->size, virgin = s->virgin;
-    uint64_t *const bitmap = s->bitmap;
+    uint64_t *word = s->bitmap, bits = *word;
     unsigned set = 0;
     size_t i = 0;
     for (; i < count; i++) {
@@ -291,14 +292,24 @@ static size_t put_row(struct slab *s, void *const *blocks, size_t count, unsigne
         if (offset >= span)
             break;
         const uint32_t index = (uint32_t)((offset * reciprocal) >> 32);
-        const uint64_t bit = (uint64_t)1 << (index % 64), word = bitmap[index / 64];
-        if (UNLIKELY((word & bit) || index * size != offset || index >= virgin)) {
+        const uint64_t bit = (uint64_t)1 << (index % 64);
+        if (UNLIKELY(index * size != offset || index >= virgin)) {
             put_fault(s, blocks[i], index);
             continue;
         }
-        bitmap[index / 64] = word | bit;
+        if (word != &s->bitmap[index / 64]) {
+            *word = bits;
+            word = &s->bitmap[index / 64];
+            bits = *word;
+        }
+        if (UNLIKELY(bits & bit)) {
+            put_fault(s, blocks[i], index);
+            continue;
+        }
+        bits |= bit;
         set++;
     }
+    *word = bits;
     *ret_set = set;
     return i;
 }

@@ -5,6 +5,7 @@
 #include "allocators/hmalloc/fork.h"
 #include "allocators/hmalloc/magazine.h"
 #include "allocators/hmalloc/options.h"
+#include "allocators/hmalloc/purge.h"
 #include "allocators/hmalloc/remote.h"
 #include "allocators/hmalloc/slab.h"
 
@@ -106,4 +107,6 @@ void thread_leave(struct heap *h, bool is_ours)
     h->next_orphan = orphans;
     orphans = h;
     lock_leave(&thread_lock);
+    if (is_ours)
+        purge_step(NULL);
 }
