@@ -4,15 +4,20 @@
 
 #include "allocators/hmalloc/bits.h"
 #include "allocators/hmalloc/meta.h"
+#include "allocators/hmalloc/options.h"
 #include "allocators/hmalloc/os.h"
 #include "allocators/hmalloc/tagmap.h"
 
 /* Where address space is short a chunk begins small and grows in place. */
 static const unsigned chunk_steps[] = {CHUNK_UNITS, 64, 16, 4};
 
+#define HUGE_UNITS 32  /* of a huge page of 2 MiB */
+#define HUGE_FROM  512 /* units in use from which on huge pages are asked for: 32 MiB */
+
 struct chunk {
     struct chunk *next; /* by address */
     char *base;
+    uint32_t huge;    /* bit set: these 2 MiB may be a huge page */
     unsigned units;   /* mapped so far, the descriptors' unit included */
     unsigned longest; /* no free run is longer than this */
     unsigned dirty_count;
@@ -220,6 +225,24 @@ static void descriptors_number(const struct chunk *c, unsigned at, unsigned from
         descriptor(c, at + i)->first = (uint16_t)i;
 }
 
+/* A heap that has grown is going to fill what it takes: from then on 2 MiB that were never touched
+ * may become one huge page. Before, a few blocks would make 2 MiB resident. */
+static void huge_allow(struct chunk *c, unsigned at, unsigned count)
+{
+    if (!options.thp || units_now(&used_units) < HUGE_FROM)
+        return;
+    for (unsigned range = at / HUGE_UNITS; range <= (at + count - 1) / HUGE_UNITS; range++) {
+        const unsigned from = range * HUGE_UNITS;
+        const bool is_new = from > 0 && from + HUGE_UNITS <= c->units && !(c->huge >> range & 1) &&
+                            bits_count(&c->free, from, HUGE_UNITS) == HUGE_UNITS &&
+                            bits_count(&c->dirty, from, HUGE_UNITS) == 0;
+        if (!is_new)
+            continue;
+        c->huge |= 1u << range;
+        os_huge(c->base + from * UNIT_SIZE, HUGE_UNITS * UNIT_SIZE, true);
+    }
+}
+
 struct slab *chunk_take(size_t units, enum unit_kind kind)
 {
     struct fit fit;
@@ -230,6 +253,7 @@ struct slab *chunk_take(size_t units, enum unit_kind kind)
     while (!fit_find((unsigned)units, &fit))
         if (!chunk_more(units))
             goto out;
+    huge_allow(fit.chunk, fit.at, (unsigned)units);
     const bool clean = units_out(fit.chunk, fit.at, (unsigned)units) == 0;
     run = descriptor(fit.chunk, fit.at);
     run->base = fit.chunk->base + fit.at * UNIT_SIZE;
