@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "daemon/base/mountinfo.h"
 #include "daemon/base/text.h"
 
 #define LIST_VALUES_MAX 4096
@@ -34,59 +35,30 @@ static uint32_t controllers_parse(const char *text, const char *separators)
     return bits;
 }
 
-/* mountinfo writes space, tab, newline and backslash as \ooo. */
-static void octal_unescape(char *text)
-{
-    char *out = text;
-    while (*text) {
-        if (text[0] == '\\' && text[1] >= '0' && text[1] <= '3' && text[2] >= '0' &&
-            text[2] <= '7' && text[3] >= '0' && text[3] <= '7') {
-            *out++ = (char)((text[1] - '0') * 64 + (text[2] - '0') * 8 + (text[3] - '0'));
-            text += 4;
-        } else {
-            *out++ = *text++;
-        }
-    }
-    *out = '\0';
-}
-
 /* One line of mountinfo that is a cgroup mount. */
 struct mount_line {
     unsigned version;
     uint32_t controllers;
     bool read_only;
-    char *root, *point;
+    const char *root, *point;
 };
 
 /* Cuts `line` into fields in place. False if it is no cgroup mount. */
 static bool mount_line_parse(char *line, struct mount_line *ret)
 {
-    char *rest = strstr(line, " - ");
-    if (!rest)
+    struct mountinfo_line m;
+    if (!mountinfo_parse(line, &m))
         return false;
-    *rest = '\0';
-    rest += 3;
-    char *save, *fields[6];
-    for (unsigned i = 0; i < 6; i++)
-        if (!(fields[i] = strtok_r(i ? NULL : line, " ", &save)))
-            return false;
-    char *type = strtok_r(rest, " ", &save);
-    char *source = strtok_r(NULL, " ", &save);
-    char *options = strtok_r(NULL, " ", &save);
-    if (!type || !source)
-        return false;
-    if (strcmp(type, "cgroup") == 0)
+    if (strcmp(m.type, "cgroup") == 0)
         ret->version = 1;
-    else if (strcmp(type, "cgroup2") == 0)
+    else if (strcmp(m.type, "cgroup2") == 0)
         ret->version = 2;
     else
         return false;
-    ret->controllers = ret->version == 1 && options ? controllers_parse(options, ",") : 0;
-    ret->read_only = strcmp(fields[5], "ro") == 0 || strncmp(fields[5], "ro,", 3) == 0;
-    ret->root = fields[3];
-    ret->point = fields[4];
-    octal_unescape(ret->root);
-    octal_unescape(ret->point);
+    ret->controllers = ret->version == 1 ? controllers_parse(m.super_options, ",") : 0;
+    ret->read_only = strcmp(m.options, "ro") == 0 || strncmp(m.options, "ro,", 3) == 0;
+    ret->root = m.root;
+    ret->point = m.point;
     return true;
 }
 

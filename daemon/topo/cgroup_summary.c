@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "daemon/base/io.h"
+#include "daemon/base/mountinfo.h"
 #include "daemon/base/text.h"
 
 #define NAMES_MAX 32
@@ -56,20 +57,17 @@ static void names_add_v2(struct names *n, int root, const char *mount_point)
         names_add_words(n, text, " ");
 }
 
-/* One line of mountinfo: "ID PARENT DEV ROOT MOUNT OPTIONS … - FSTYPE SOURCE SUPEROPTIONS". */
 static void take_mount(int root, char *line, struct names *v1, struct names *v2)
 {
-    char mount_point[256], fstype[32], options[256];
-    const char *tail = strstr(line, " - ");
-    if (!tail || sscanf(line, "%*s %*s %*s %*s %255s", mount_point) != 1 ||
-        sscanf(tail, " - %31s %*s %255s", fstype, options) != 2)
+    struct mountinfo_line m;
+    if (!mountinfo_parse(line, &m))
         return;
-    if (strcmp(fstype, "cgroup") == 0) {
+    if (strcmp(m.type, "cgroup") == 0) {
         v1->mounted = true;
-        names_add_v1(v1, options);
-    } else if (strcmp(fstype, "cgroup2") == 0) {
+        names_add_v1(v1, m.super_options);
+    } else if (strcmp(m.type, "cgroup2") == 0) {
         v2->mounted = true;
-        names_add_v2(v2, root, mount_point);
+        names_add_v2(v2, root, m.point);
     }
 }
 
