@@ -213,4 +213,5 @@ void write_summary_members(struct writer *w, const struct store_summary *s)
     else
         w_null(w, "steady");
     w_str_or_null(w, "reason", s->reason);
+    w_str_or_null(w, "measured", store_measured_name(s->measured));
 }

@@ -301,11 +301,42 @@ static void note_unavailable(const struct show *s)
     }
 }
 
+static bool is_measured_alone(const json_t *cell)
+{
+    const char *metric;
+    json_t *row;
+    json_object_foreach(json_object_get(cell, "summaries"), metric,
+                        row) if (strcmp(member_text(row, "measured"), "solo") == 0) return true;
+    return false;
+}
+
+static void note_alone(const struct show *s)
+{
+    size_t g, i;
+    const json_t *group, *cell;
+    json_array_foreach(s->groups, g, group)
+        json_array_foreach(json_object_get(group, "cells"), i, cell)
+    {
+        char line[256], clean[256];
+        const json_t *summaries = json_object_get(cell, "summaries");
+        if (!is_measured_alone(cell))
+            continue;
+        snprintf(line, sizeof line,
+                 "measured alone: %s %s T=%.0f uses CPU outside its turns (%.1f%%)",
+                 member_text(cell, "subject"), member_text(group, "workload"),
+                 member_real(group, "threads"),
+                 100 * member_real(json_object_get(summaries, "cpu_outside_ratio"), "value"));
+        term_clean(clean, sizeof clean, line);
+        puts(clean);
+    }
+}
+
 void show_notes(struct show *s)
 {
     putchar('\n');
     note_marks(s);
     note_unsteady(s);
+    note_alone(s);
     note_intervals(s);
     note_noise(s);
     note_isolation(s);

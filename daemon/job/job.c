@@ -98,6 +98,11 @@ uint32_t job_group_steps(const struct job_spec *spec, const struct job_group *gr
     return group->cells_count > 1 ? group->cells_count - 1 : 1;
 }
 
+uint32_t job_group_rings(const struct job_spec *spec, const struct job_group *group)
+{
+    return job_group_in_rings(spec, group) ? job_group_steps(spec, group) : 0;
+}
+
 uint32_t job_group_rotations(const struct job_spec *spec, const struct job_group *group)
 {
     if (group->entry->workload->kind == WORKLOAD_ONESHOT)

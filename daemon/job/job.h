@@ -107,6 +107,8 @@ uint32_t job_group_repeats(const struct job_spec *spec, const struct job_group *
 /* Steps of one repetition: rings (one per cell beside the control, at least one), or for one-shot
  * and solo groups one trial per cell and one more for the control (A/A). */
 uint32_t job_group_steps(const struct job_spec *spec, const struct job_group *group);
+/* Positions of a repetition that are rings; trials alone come after them. 0: all are trials. */
+uint32_t job_group_rings(const struct job_spec *spec, const struct job_group *group);
 uint32_t job_group_rotations(const struct job_spec *spec, const struct job_group *group);
 uint64_t job_group_slice_ops(const struct job_spec *spec, const struct job_group *group);
 uint64_t job_group_warm_ops(const struct job_spec *spec, const struct job_group *group);

@@ -10,6 +10,8 @@
 #include "daemon/base/clock.h"
 #include "daemon/base/hash.h"
 #include "daemon/base/log.h"
+#include "daemon/job/lenient.h"
+#include "daemon/job/solo.h"
 #include "daemon/job/summarize.h"
 #include "daemon/store/store.h"
 
@@ -28,7 +30,8 @@ struct run {
     const struct store_job *job;
     struct job_spec *spec;
     struct job_plan *plan;
-    struct step *steps; /* plan->steps of them */
+    struct step *steps; /* the plan's, then those of cells measured alone */
+    uint32_t steps_count;
     uint32_t steps_done, steps_failed, steps_discarded;
     uint32_t steps_given_up; /* of steps_done: passed over, not settled in the store */
     bool given_up_told;      /* the store knows that number */
@@ -59,38 +62,50 @@ static uint64_t step_key(const struct run *run, const struct step *s, uint64_t s
     return hash_mix(key, s->position);
 }
 
+/* A trial beside rings is one runner of their three. */
+static double step_seconds(const struct run *run, const struct step *s)
+{
+    const struct job_group *group = &run->plan->groups[s->group];
+    uint32_t rings = job_group_rings(run->spec, group);
+    return rings && s->position >= rings ? group->step_seconds / 3 : group->step_seconds;
+}
+
+static void step_add(struct run *run, uint32_t group, uint32_t repetition, uint32_t position)
+{
+    struct step *s = &run->steps[run->steps_count++];
+    *s = (struct step){.group = group, .repetition = repetition, .position = position};
+    /* Groups keep together within a repetition, so the tape is made once for them. */
+    struct step whole = {.group = group, .repetition = repetition};
+    s->order =
+        (step_key(run, &whole, 1) & ~UINT64_C(0xffff)) | (step_key(run, s, 2) & UINT64_C(0xffff));
+    run->seconds_total += step_seconds(run, s);
+}
+
 static void steps_fill(struct run *run)
 {
-    uint32_t n = 0;
     for (uint32_t g = 0; g < run->plan->groups_count; g++) {
         const struct job_group *group = &run->plan->groups[g];
         uint32_t repeats = job_group_repeats(run->spec, group);
         uint32_t positions = job_group_steps(run->spec, group);
-        for (uint32_t i = 0; i < repeats * positions; i++) {
-            struct step *s = &run->steps[n++];
-            *s = (struct step){.group = g, .repetition = i / positions, .position = i % positions};
-            /* Groups keep together within a repetition, so the tape is made once for them. */
-            struct step whole = {.group = g, .repetition = s->repetition};
-            s->order = (step_key(run, &whole, 1) & ~UINT64_C(0xffff)) |
-                       (step_key(run, s, 2) & UINT64_C(0xffff));
-        }
-        run->seconds_total += repeats * positions * group->step_seconds;
+        for (uint32_t i = 0; i < repeats * positions; i++)
+            step_add(run, g, i / positions, i % positions);
     }
-    qsort(run->steps, run->plan->steps, sizeof *run->steps, step_order);
+    qsort(run->steps, run->steps_count, sizeof *run->steps, step_order);
 }
 
 static int step_known(void *ctx, const struct store_step *known)
 {
     struct run *run = ctx;
-    for (uint32_t i = 0; i < run->plan->steps; i++) {
+    for (uint32_t i = 0; i < run->steps_count; i++) {
         struct step *s = &run->steps[i];
         if (s->group != known->group_idx || s->repetition != known->repetition ||
-            s->position != known->position)
+            s->position != known->position || s->done)
             continue;
         s->done = known->accepted || known->failed;
         s->attempts = known->attempts;
-        if (s->done)
-            run->seconds_before += run->plan->groups[s->group].step_seconds;
+        double seconds = s->done ? step_seconds(run, s) : 0;
+        run->seconds_before += seconds;
+        run->seconds_done += seconds;
     }
     return 0;
 }
@@ -137,13 +152,14 @@ static void subject_set(const struct run *run, struct exec_request *q, uint32_t 
     to->point = cell->point;
 }
 
-/* Which cells a step runs: a ring of reference, reference again and one subject; or one trial,
- * where the position after the last cell is the reference again. */
+/* Which cells a step runs: a ring of reference, reference again and one subject; or, from the
+ * position after the rings on, one trial: of each cell, then of the reference again. */
 static void step_cells(const struct run *run, const struct step *s, struct store_ring_new *ring)
 {
     const struct job_group *group = &run->plan->groups[s->group];
     uint32_t control = group->cells_first;
-    if (job_group_in_rings(run->spec, group)) {
+    uint32_t rings = job_group_rings(run->spec, group), position = s->position - rings;
+    if (s->position < rings) {
         ring->cells[0] = ring->cells[1] = control;
         ring->roles[0] = ROLE_REFERENCE;
         ring->roles[1] = ROLE_CONTROL;
@@ -153,10 +169,11 @@ static void step_cells(const struct run *run, const struct step *s, struct store
         return;
     }
     ring->cells_count = 1;
-    ring->cells[0] = s->position == group->cells_count ? control : control + s->position;
-    ring->roles[0] = s->position == group->cells_count ? ROLE_CONTROL
-                     : s->position == 0                ? ROLE_REFERENCE
-                                                       : ROLE_SUBJECT;
+    ring->oneshot = true;
+    ring->cells[0] = position == group->cells_count ? control : control + position;
+    ring->roles[0] = position == group->cells_count ? ROLE_CONTROL
+                     : position == 0                ? ROLE_REFERENCE
+                                                    : ROLE_SUBJECT;
 }
 
 static void step_request(const struct run *run, const struct step *s,
@@ -362,7 +379,7 @@ static void step_publish(struct run *run, const struct step *s, const struct sto
              "\"steps_given_up\":%u,\"seconds_left\":%.1f,\"group\":%u,\"workload\":\"%s\","
              "\"threads\":%u,"
              "\"cells\":[%s]}",
-             run->steps_done, run->plan->steps, run->steps_failed, run->steps_discarded,
+             run->steps_done, run->steps_count, run->steps_failed, run->steps_discarded,
              run->steps_given_up, seconds_left(run), s->group, group->entry->workload->name,
              group->point.threads, cells);
     events_publish(run->config->events, run->job->uuid, "step", data);
@@ -376,7 +393,8 @@ static void given_up_tell(struct run *run)
     if (run->given_up_told)
         return;
     run->given_up_told = true;
-    if (store_job_steps(run->config->store, run->job->id, run->steps_given_up, &e) < 0)
+    if (store_job_steps(run->config->store, run->job->id, run->steps_count, run->steps_given_up,
+                        &e) < 0)
         log_warning("job %s: steps given up not stored: %s", run->job->uuid, e.message);
 }
 
@@ -387,7 +405,6 @@ static enum step_end run_step(struct run *run, struct step *s, struct exec_resul
         .group_idx = s->group,
         .repetition = s->repetition,
         .position = s->position,
-        .oneshot = !job_group_in_rings(run->spec, &run->plan->groups[s->group]),
     };
     uint32_t discards = 0;
     enum step_end end = STEP_DONE;
@@ -404,10 +421,11 @@ static enum step_end run_step(struct run *run, struct step *s, struct exec_resul
         if (end == STEP_UNFINISHED)
             return end;
     }
+    s->done = true;
     run->steps_done++;
     run->steps_given_up += end == STEP_GIVEN_UP;
     run->given_up_told &= end != STEP_GIVEN_UP;
-    run->seconds_done += run->plan->groups[s->group].step_seconds;
+    run->seconds_done += step_seconds(run, s);
     step_publish(run, s, &ring);
     return STEP_DONE;
 }
@@ -437,12 +455,12 @@ static int run_conclude(struct run *run, struct err *why)
     return 0;
 }
 
-static int run_steps(struct run *run, struct err *why)
+static int run_steps(struct run *run, uint32_t first, struct err *why)
 {
     cleanup_(free_p) struct exec_result *result = calloc(1, sizeof *result);
     if (!result)
         return err_set(why, ERR_INTERNAL, NULL, "out of memory");
-    for (uint32_t i = 0; i < run->plan->steps; i++) {
+    for (uint32_t i = first; i < run->steps_count; i++) {
         if (run->steps[i].done) {
             run->steps_done++;
             continue;
@@ -450,13 +468,63 @@ static int run_steps(struct run *run, struct err *why)
         if (run_step(run, &run->steps[i], result) == STEP_UNFINISHED)
             return -EINTR;
         bool repetition_ends =
-            i + 1 == run->plan->steps || run->steps[i + 1].repetition != run->steps[i].repetition;
+            i + 1 == run->steps_count || run->steps[i + 1].repetition != run->steps[i].repetition;
         struct err e = {0};
         if (repetition_ends && clock_monotonic_ns() - run->summarized_ns > SUMMARY_EVERY_NS &&
             run_summarize(run, &e) < 0)
             log_warning("job %s: figures so far not stored: %s", run->job->uuid, e.message);
     }
     return 0;
+}
+
+/* Steps of cells that use CPU outside their turns, after all others. */
+static int steps_add_alone(struct run *run, const bool *alone, struct err *why)
+{
+    cleanup_(free_p) uint32_t *positions = calloc(run->plan->cells_count + 2, sizeof *positions);
+    uint32_t first = run->steps_count;
+    for (uint32_t g = 0; positions && g < run->plan->groups_count; g++) {
+        const struct job_group *group = &run->plan->groups[g];
+        uint32_t count = solo_positions(group, alone, positions);
+        uint32_t repeats = job_group_repeats(run->spec, group);
+        if (count == 0)
+            continue;
+        struct step *steps =
+            realloc(run->steps, (run->steps_count + repeats * count) * sizeof *steps);
+        if (!steps)
+            return err_set(why, ERR_INTERNAL, NULL, "out of memory");
+        run->steps = steps;
+        for (uint32_t i = 0; i < repeats * count; i++)
+            step_add(run, g, i / count, job_group_rings(run->spec, group) + positions[i % count]);
+    }
+    if (!positions)
+        return err_set(why, ERR_INTERNAL, NULL, "out of memory");
+    if (run->steps_count > first)
+        qsort(run->steps + first, run->steps_count - first, sizeof *run->steps, step_order);
+    return 0;
+}
+
+static int run_alone(struct run *run, struct err *why)
+{
+    cleanup_(store_view_release_p) struct store_view *view = NULL;
+    cleanup_(free_p) bool *alone = calloc(run->plan->cells_count + 1, sizeof *alone);
+    uint32_t first = run->steps_count;
+    int r = alone ? solo_cells(run->config->store, run->job->id, run->spec, run->plan, alone, why)
+                  : err_set(why, ERR_INTERNAL, NULL, "out of memory");
+    if (r == 0)
+        r = steps_add_alone(run, alone, why);
+    if (r < 0 || run->steps_count == first)
+        return r;
+    r = store_view_acquire(run->config->store, 10000, &view, why);
+    if (r == 0)
+        r = store_view_steps(view, run->job->id, step_known, run, why);
+    store_view_release(take_ptr(view));
+    if (r < 0)
+        return r;
+    log_info("job %s: %u steps more, of cells that use CPU outside their turns", run->job->uuid,
+             run->steps_count - first);
+    run->given_up_told = false; /* steps_total is told with it */
+    given_up_tell(run);
+    return run_steps(run, first, why);
 }
 
 /* A cell that could not be measured here is reported, not a failure; one that broke is. */
@@ -482,35 +550,9 @@ static int run_verdict(const struct run *run, struct err *why)
                    run->reasons[first][0] ? run->reasons[first] : "never ran");
 }
 
-/* The checks of submission are not repeated: a library that has gone since then makes its cells
- * fail with that reason, not the whole job. */
-static int subject_lenient(void *ctx, struct job_subject *subject, const char *field, struct err *e)
-{
-    const struct job_limits *limits = ctx;
-    struct err why = {0};
-    int r = limits->subject_check(limits->ctx, subject, field, &why);
-    if (r < 0 && why.code == ERR_UNAVAILABLE)
-        return 0;
-    if (r < 0 && e)
-        *e = why;
-    return r;
-}
-
-static int pages_lenient(void *ctx, enum page_mode mode, const char *field, struct err *e)
-{
-    (void)ctx;
-    (void)mode;
-    (void)field;
-    (void)e;
-    return 0;
-}
-
 static int run_prepare(struct run *run, struct err *why)
 {
-    struct job_limits lenient = *run->config->limits;
-    lenient.subject_check = subject_lenient;
-    lenient.pages_check = pages_lenient;
-    lenient.ctx = (void *)(uintptr_t)run->config->limits;
+    const struct job_limits lenient = lenient_limits(run->config->limits);
     int r = job_parse(run->job->spec_json, strlen(run->job->spec_json), &lenient, &run->spec, why);
     if (r == 0)
         r = job_expand(run->spec, &lenient, &run->plan, why);
@@ -523,24 +565,21 @@ static int run_prepare(struct run *run, struct err *why)
     run->reasons = calloc(run->plan->cells_count + 1, sizeof *run->reasons);
     if (!run->steps || !run->failures || !run->oks || !run->hopeless || !run->reasons)
         return err_set(why, ERR_INTERNAL, NULL, "out of memory");
+    run->steps_failed = run->job->steps_failed;
+    run->steps_discarded = run->job->steps_discarded;
     steps_fill(run);
     return run_load(run, why);
 }
 
 int run_job(const struct run_config *config, const struct store_job *job, struct err *why)
 {
-    struct run run = {
-        .config = config,
-        .job = job,
-        .steps_failed = job->steps_failed,
-        .steps_discarded = job->steps_discarded,
-        .given_up_told = true,
-    };
+    struct run run = {.config = config, .job = job, .given_up_told = true};
     int r = run_prepare(&run, why);
     if (r == 0) {
-        run.seconds_done = run.seconds_before;
         run.started_ns = run.summarized_ns = clock_monotonic_ns();
-        r = run_steps(&run, why);
+        r = run_steps(&run, 0, why);
+        if (r == 0)
+            r = run_alone(&run, why);
         given_up_tell(&run);
         if (r == 0)
             r = run_conclude(&run, why);

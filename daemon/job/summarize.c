@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "daemon/base/hash.h"
+#include "daemon/job/solo.h"
 #include "daemon/stats/stats.h"
 #include "daemon/store/store.h"
 
@@ -101,14 +102,15 @@ static struct slab *slabs_new(const struct values *v, uint32_t groups_count)
     return slabs;
 }
 
-/* Partner of a row: same repetition, and in rings the same ring. NaN when there is none. */
-static double partner(const struct slab *s, const struct store_value *of, bool in_rings,
+/* Partner of a row: same repetition, and for one of a ring the same ring, for a trial another
+ * trial. NaN when there is none. */
+static double partner(const struct slab *s, const struct store_value *of, uint32_t rings,
                       enum exec_role role)
 {
     for (uint32_t i = 0; i < s->count; i++) {
         const struct store_value *r = &s->rows[i];
         if (r->repetition == of->repetition && r->role == role &&
-            (!in_rings || r->position == of->position))
+            (of->position < rings ? r->position == of->position : r->position >= rings))
             return r->value;
     }
     return NAN;
@@ -136,6 +138,8 @@ struct context {
     struct store_summary *rows;
     uint32_t rows_count;
     char (*protocol_keys)[65]; /* by group */
+    char (*solo_keys)[65];     /* by group: of cells measured alone beside rings */
+    bool *alone;               /* by cell */
     char unsteady[96]; /* why heap figures of replaced blocks are not steady; "": they are */
 };
 
@@ -150,25 +154,42 @@ static struct stats_cell_ring ring_word(const struct context *c, const struct jo
                                         uint32_t group_idx, const struct slab *s,
                                         const struct store_value *row)
 {
-    bool in_rings = job_group_in_rings(c->spec, group);
-    int sign = in_rings ? slices_sign(group->entry->workload, row->metric) : 0;
+    uint32_t rings = job_group_rings(c->spec, group);
+    int sign = row->position < rings ? slices_sign(group->entry->workload, row->metric) : 0;
     struct stats_cell_ring word = {.value = row->value, .log_ratio = NAN, .log_control = NAN};
     if (sign != 0) { /* paired slice by slice, far sharper than the ratio of two medians */
         const struct slab *ratios = slab_of(c, group_idx, METRIC_RING_LOG_RATIO);
-        word.log_ratio = sign * partner(ratios, row, true, row->role);
-        word.log_control = sign * partner(ratios, row, true, ROLE_CONTROL);
+        word.log_ratio = sign * partner(ratios, row, rings, row->role);
+        word.log_control = sign * partner(ratios, row, rings, ROLE_CONTROL);
         return word;
     }
-    double reference = partner(s, row, in_rings, ROLE_REFERENCE);
+    double reference = partner(s, row, rings, ROLE_REFERENCE);
     word.log_ratio = log_ratio(row->value, reference);
-    word.log_control = log_ratio(partner(s, row, in_rings, ROLE_CONTROL), reference);
+    word.log_control = log_ratio(partner(s, row, rings, ROLE_CONTROL), reference);
     return word;
 }
 
-/* The A/A repeat is the noise of its ring, never a result of the reference. */
-static bool row_counts(const struct store_value *row, uint32_t cell_idx)
+/* Whether a cell's metric comes from trials it ran alone beside its rings. What made it run alone
+ * stays what the rings said. */
+static enum store_measured measured_of(const struct context *c, const struct job_group *group,
+                                       uint32_t cell_idx, const struct slab *s)
 {
-    return row->cell_idx == cell_idx && row->role != ROLE_CONTROL;
+    uint32_t rings = job_group_rings(c->spec, group);
+    if (rings == 0)
+        return MEASURED_TRIAL;
+    for (uint32_t i = 0; c->alone[cell_idx] && i < s->count; i++)
+        if (s->rows[i].cell_idx == cell_idx && s->rows[i].position >= rings &&
+            s->rows[i].role != ROLE_CONTROL && s->rows[i].metric != METRIC_CPU_OUTSIDE_RATIO)
+            return MEASURED_SOLO;
+    return MEASURED_RING;
+}
+
+/* The A/A repeat is the noise of its ring, never a result of the reference. */
+static bool row_counts(const struct store_value *row, uint32_t cell_idx, uint32_t rings,
+                       bool from_rings)
+{
+    return row->cell_idx == cell_idx && row->role != ROLE_CONTROL &&
+           (row->position < rings) == from_rings;
 }
 
 static double median_of(const struct stats_cell_ring *words, uint32_t count, double *scratch,
@@ -214,7 +235,7 @@ static uint32_t words_collapse(struct stats_cell_ring *words, const uint32_t *re
 /* Every ring's word on a cell into words[s->count]; the control's, one per repetition. Returns
  * how many, or -ENOMEM. */
 static int cell_words(const struct context *c, uint32_t group_idx, uint32_t cell_idx,
-                      const struct slab *s, struct stats_cell_ring *words)
+                      const struct slab *s, bool from_rings, struct stats_cell_ring *words)
 {
     const struct job_group *group = &c->plan->groups[group_idx];
     cleanup_(free_p) uint32_t *repetitions = calloc(s->count + 1, sizeof *repetitions);
@@ -223,7 +244,7 @@ static int cell_words(const struct context *c, uint32_t group_idx, uint32_t cell
     if (!repetitions || !scratch)
         return -ENOMEM;
     for (uint32_t i = 0; i < s->count; i++) {
-        if (!row_counts(&s->rows[i], cell_idx))
+        if (!row_counts(&s->rows[i], cell_idx, job_group_rings(c->spec, group), from_rings))
             continue;
         repetitions[count] = s->rows[i].repetition;
         words[count++] = ring_word(c, group, group_idx, s, &s->rows[i]);
@@ -263,7 +284,8 @@ static int cell_summary(struct context *c, uint32_t group_idx, uint32_t cell_idx
     if (!words)
         return -ENOMEM;
     bool control = cell_idx == c->plan->groups[group_idx].cells_first;
-    int count = cell_words(c, group_idx, cell_idx, s, words);
+    enum store_measured measured = measured_of(c, &c->plan->groups[group_idx], cell_idx, s);
+    int count = cell_words(c, group_idx, cell_idx, s, measured == MEASURED_RING, words);
     if (count <= 0)
         return count;
     int r = stats_cell(words, (uint32_t)count, SUMMARY_CONFIDENCE, &cell);
@@ -287,7 +309,9 @@ static int cell_summary(struct context *c, uint32_t group_idx, uint32_t cell_idx
         .null_share = NAN,
         .unsteady = unsteady,
         .reason = unsteady ? c->unsteady : "",
-        .protocol_key = c->protocol_keys[group_idx],
+        .measured = measured,
+        .protocol_key =
+            measured == MEASURED_SOLO ? c->solo_keys[group_idx] : c->protocol_keys[group_idx],
     };
     return 0;
 }
@@ -385,6 +409,27 @@ void summarize_protocol_key(const struct job_spec *spec, const struct job_group 
     ret_key[32] = '\0';
 }
 
+/* Trials beside the rings of a group are another way to measure, and another history. */
+static void solo_key_make(const char *protocol_key, char ret_key[65])
+{
+    char text[128];
+    snprintf(text, sizeof text, "solo beside rings of %s", protocol_key);
+    hash_sha256_hex(text, strlen(text), ret_key);
+    ret_key[32] = '\0';
+}
+
+static int alone_find(struct context *c, const struct values *values)
+{
+    struct solo solo;
+    int r = solo_begin(&solo, c->spec, c->plan);
+    for (uint32_t i = 0; r == 0 && i < values->count; i++)
+        r = solo_value(&solo, &values->rows[i]);
+    if (r == 0)
+        solo_decide(&solo, c->alone);
+    solo_done(&solo);
+    return r;
+}
+
 static int reference_sha_keep(void *ctx, const struct store_trial *trial)
 {
     char *sha = ctx;
@@ -440,19 +485,25 @@ int summarize_job(struct store *store, int64_t job_id, const char *host_key,
         .plan = plan,
         .rows = calloc((size_t)plan->cells_count * METRIC_COUNT_ + 1, sizeof *c.rows),
         .protocol_keys = calloc(plan->groups_count + 1, sizeof *c.protocol_keys),
+        .solo_keys = calloc(plan->groups_count + 1, sizeof *c.solo_keys),
+        .alone = calloc(plan->cells_count + 1, sizeof *c.alone),
     };
     if (spec->warm_pct < 100)
         snprintf(c.unsteady, sizeof c.unsteady,
                  "read after %u%% of the workload's own warm-up: not steady yet", spec->warm_pct);
-    if (r == 0 && (!c.rows || !c.protocol_keys))
+    if (r == 0 && (!c.rows || !c.protocol_keys || !c.solo_keys || !c.alone))
         r = err_set(e, ERR_INTERNAL, NULL, "out of memory");
     if (r == 0) {
         if (values.count)
             qsort(values.rows, values.count, sizeof *values.rows, value_order);
         c.slabs = slabs_new(&values, plan->groups_count);
-        for (uint32_t g = 0; g < plan->groups_count; g++)
+        for (uint32_t g = 0; g < plan->groups_count; g++) {
             summarize_protocol_key(spec, &plan->groups[g], sha, c.protocol_keys[g]);
-        r = c.slabs ? summarize_groups(&c) : -ENOMEM;
+            solo_key_make(c.protocol_keys[g], c.solo_keys[g]);
+        }
+        r = c.slabs ? alone_find(&c, &values) : -ENOMEM;
+        if (r == 0)
+            r = summarize_groups(&c);
         if (r == 0)
             r = summarize_absences(&c, &absences);
         if (r < 0)
@@ -465,5 +516,7 @@ int summarize_job(struct store *store, int64_t job_id, const char *host_key,
     free(c.slabs);
     free(c.rows);
     free(c.protocol_keys);
+    free(c.solo_keys);
+    free(c.alone);
     return r;
 }

@@ -122,7 +122,8 @@ static inline int store_metric_of(const struct store *s, int64_t disk_id)
     return disk_id >= 0 && disk_id < STORE_METRIC_IDS_MAX ? s->metrics.memory[disk_id] : -1;
 }
 
-int store_role_parse(const char *name); /* enum exec_role; -ENOENT */
+enum store_measured store_measured_parse(const char *name); /* or UNKNOWN */
+int store_role_parse(const char *name);                     /* enum exec_role; -ENOENT */
 
 /* jobs.c: the columns of a job and their reader, for jobs.c and view_jobs.c. */
 #define JOB_COLUMNS                                                                            \

@@ -375,7 +375,7 @@ int store_job_set_state(struct store *s, const char *uuid, enum job_state state,
 
 struct job_steps {
     int64_t job_id;
-    uint32_t given_up;
+    uint32_t total, given_up;
 };
 
 static int job_steps_task(struct store *s, struct db *db, void *arg, struct err *e)
@@ -383,15 +383,17 @@ static int job_steps_task(struct store *s, struct db *db, void *arg, struct err 
     (void)s;
     const struct job_steps *steps = arg;
     cleanup_(stmt_end) struct stmt st =
-        stmt_begin(db, "UPDATE job SET steps_given_up = ? WHERE id = ?");
+        stmt_begin(db, "UPDATE job SET steps_total = ?, steps_given_up = ? WHERE id = ?");
+    stmt_int(&st, steps->total);
     stmt_int(&st, steps->given_up);
     stmt_int(&st, steps->job_id);
     return stmt_run(&st, e);
 }
 
-int store_job_steps(struct store *s, int64_t job_id, uint32_t given_up, struct err *e)
+int store_job_steps(struct store *s, int64_t job_id, uint32_t steps_total, uint32_t given_up,
+                    struct err *e)
 {
-    struct job_steps steps = {.job_id = job_id, .given_up = given_up};
+    struct job_steps steps = {.job_id = job_id, .total = steps_total, .given_up = given_up};
     return store_write(s, job_steps_task, &steps, e);
 }
 

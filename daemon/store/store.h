@@ -101,8 +101,10 @@ bool store_job_transition_legal(enum job_state from, enum job_state to);
  * for meanwhile. */
 int store_job_set_state(struct store *s, const char *uuid, enum job_state state,
                         const struct err *why, struct err *e);
-/* How many steps this run of the job passed over so far; a claim begins at none. */
-int store_job_steps(struct store *s, int64_t job_id, uint32_t given_up, struct err *e);
+/* How many steps the job has by now, and how many this run of it passed over so far (a claim begins
+ * at none). */
+int store_job_steps(struct store *s, int64_t job_id, uint32_t steps_total, uint32_t given_up,
+                    struct err *e);
 /* Idempotent. Queued → cancelled at once; claimed or running → cancel_requested. *ret_state is the
  * state after. ERR_NOT_FOUND. A job already final keeps its state (no error). */
 int store_job_cancel(struct store *s, const char *uuid, enum job_state *ret_state, struct err *e);
@@ -144,6 +146,11 @@ int store_recover(struct store *s, uint32_t attempts_max, struct err *e);
 
 /* ---- summaries and series ---- */
 
+/* How the trials behind a summary ran; SOLO: apart from the rings that were planned, because the
+ * cell uses CPU outside its turns. */
+enum store_measured { MEASURED_UNKNOWN, MEASURED_RING, MEASURED_TRIAL, MEASURED_SOLO };
+const char *store_measured_name(enum store_measured measured); /* "", "ring", "trial", "solo" */
+
 struct store_summary {
     uint32_t cell_idx;
     enum metric_id metric;
@@ -153,9 +160,10 @@ struct store_summary {
     double noise;      /* A/A: farthest end of the ln(control/control) interval from 0; NaN: none */
     double null_share; /* the harness's share of this value, 0..1; NaN: unknown */
     bool harness_bound;
-    bool unsteady;            /* measured before its workload's own warm-up was over */
-    const char *reason;       /* why it is unsteady, or has no value (NaN, count 0); "", NULL */
-    const char *protocol_key; /* of the cell's group; "" in rows read back by job */
+    bool unsteady;      /* measured before its workload's own warm-up was over */
+    const char *reason; /* why it is unsteady, or has no value (NaN, count 0); "", NULL */
+    enum store_measured measured;
+    const char *protocol_key; /* of how it was measured; "" in rows read back by job */
 };
 /* Replace a job's summaries and write its series points (series made as needed, keyed by host,
  * protocol and subject-without-build; the subject is the x axis). */

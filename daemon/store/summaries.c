@@ -108,14 +108,34 @@ static int protocol_get(struct db *db, struct put_state *p, const char *key, str
     return protocol_id_get(db, key, &p->protocol_id, e);
 }
 
+static const char *const measured_names[] = {
+    [MEASURED_UNKNOWN] = "",
+    [MEASURED_RING] = "ring",
+    [MEASURED_TRIAL] = "trial",
+    [MEASURED_SOLO] = "solo",
+};
+
+const char *store_measured_name(enum store_measured measured)
+{
+    return (unsigned)measured <= MEASURED_SOLO ? measured_names[measured] : "";
+}
+
+enum store_measured store_measured_parse(const char *name)
+{
+    enum store_measured m = MEASURED_SOLO;
+    while (m != MEASURED_UNKNOWN && strcmp(measured_names[m], name) != 0)
+        m--;
+    return m;
+}
+
 static int summary_insert(struct store *s, struct db *db, const struct put_state *p,
                           const struct store_summary *row, struct err *e)
 {
     cleanup_(stmt_end) struct stmt st = stmt_begin(
         db, "INSERT INTO summary (job_id, cell_id, metric_id, host_id, protocol_id, build_id,"
             " count, value, low, high, confidence, ratio, ratio_low, ratio_high, noise,"
-            " null_share, harness_bound, created_us, unsteady, reason)"
-            " VALUES (?, ?, ?, ?, ?, nullif(?, 0), ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)");
+            " null_share, harness_bound, created_us, unsteady, reason, measured)"
+            " VALUES (?, ?, ?, ?, ?, nullif(?, 0), ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)");
     stmt_int(&st, p->put->job_id);
     stmt_int(&st, p->cell_id);
     stmt_int(&st, s->metrics.disk[row->metric]);
@@ -136,6 +156,7 @@ static int summary_insert(struct store *s, struct db *db, const struct put_state
     stmt_int(&st, clock_realtime_us());
     stmt_int(&st, row->unsteady);
     stmt_text(&st, row->reason ? row->reason : "");
+    stmt_text(&st, store_measured_name(row->measured));
     return stmt_run(&st, e);
 }
 

@@ -7,8 +7,8 @@
 
 #define SUMMARY_COLUMNS                                                                           \
     "cell.idx, s.metric_id, s.count, s.value, s.low, s.high, s.confidence, s.ratio, s.ratio_low," \
-    " s.ratio_high, s.noise, s.null_share, s.harness_bound, s.unsteady, s.reason"
-#define SUMMARY_COLUMNS_COUNT 15
+    " s.ratio_high, s.noise, s.null_share, s.harness_bound, s.unsteady, s.reason, s.measured"
+#define SUMMARY_COLUMNS_COUNT 16
 
 /* 1: filled; 0: a metric this program no longer has. */
 static int summary_from_row(const struct store *s, struct stmt *st, struct store_summary *ret)
@@ -31,6 +31,7 @@ static int summary_from_row(const struct store *s, struct stmt *st, struct store
                                   .harness_bound = stmt_col_int(st, 12) != 0,
                                   .unsteady = stmt_col_int(st, 13) != 0,
                                   .reason = stmt_col_text(st, 14),
+                                  .measured = store_measured_parse(stmt_col_text(st, 15)),
                                   .protocol_key = ""};
     return 1;
 }

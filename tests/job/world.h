@@ -16,11 +16,15 @@ struct script {
     int (*behave)(struct script *s, const struct exec_request *q, struct exec_result *ret,
                   struct err *e);
     _Atomic unsigned runs;
-    unsigned prefaulted; /* runs with memory planned to be touched before */
-    unsigned fail_first; /* runs that end with ERR_IO before it works */
-    double noise;        /* added to ln of the third runner's time, alternating by run */
-    char crashing[48];   /* allocator that crashes */
-    _Atomic bool hold;   /* wait for the interrupt instead of measuring */
+    unsigned prefaulted;    /* runs with memory planned to be touched before */
+    unsigned fail_first;    /* runs that end with ERR_IO before it works */
+    double noise;           /* added to ln of the third runner's time, alternating by run */
+    char crashing[48];      /* allocator that crashes */
+    _Atomic bool hold;      /* wait for the interrupt instead of measuring */
+    const char *outside_of; /* behave_outside: allocator that uses CPU outside its turns, */
+    double outside;         /* so much, */
+    unsigned outside_rings; /* in so many rings */
+    unsigned hold_after;    /* behave_outside: after this run, hold; 0: never */
     struct store *store; /* behave_settling: where it settles a step behind the scheduler's back */
 };
 

@@ -168,7 +168,8 @@ static void test_reasons_come_to_an_old_file(void **state)
     assert_int_equal(store_summaries_put(f->store, job, FIXTURE_HOST, rows, 1, &f->e), 0);
     fixture_close(f);
     fixture_tamper(f, "DROP TABLE absence; ALTER TABLE summary DROP COLUMN unsteady;"
-                      "ALTER TABLE summary DROP COLUMN reason; PRAGMA user_version = 2");
+                      "ALTER TABLE summary DROP COLUMN reason;"
+                      "ALTER TABLE summary DROP COLUMN measured; PRAGMA user_version = 2");
     fixture_open(f);
     assert_int_equal(query(f, "heapmark.db.v2.backup", "PRAGMA user_version"), 2);
     int seen = 0;

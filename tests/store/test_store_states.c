@@ -272,10 +272,11 @@ static void test_given_up_steps_are_done(void **state)
     assert_int_equal(fixture_job_add(f->store, 1, &f->e), 0);
     assert_int_equal(store_job_claim(f->store, FIXTURE_HOST, &job, &f->e), 1);
     attempt_one(f, job.id, 0, false);
-    assert_int_equal(store_job_steps(f->store, job.id, 3, &f->e), 0);
+    assert_int_equal(store_job_steps(f->store, job.id, 40, 3, &f->e), 0);
     store_job_done(&job);
     fixture_job_get(f, 1, &job);
     assert_int_equal(job.steps_given_up, 3);
+    assert_int_equal(job.steps_total, 40);
     assert_int_equal(job.steps_done, 4);
     assert_int_equal(job.steps_failed, 1);
     store_job_done(&job);

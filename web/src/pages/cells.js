@@ -54,6 +54,27 @@ export function unsteadyNote(summaries) {
   return marked ? h('p', { class: 'small' }, '‡ ', bdi(reasonOf(marked)), '.') : null;
 }
 
+/** Which cells were measured apart from their rings, and why; null where none was. */
+export function aloneNote(cells) {
+  const told = cells
+    .filter((c) => Object.values(c.summaries ?? {}).some((s) => s?.measured === 'solo'))
+    .map((c) => {
+      const share = c.summaries.cpu_outside_ratio?.value;
+      return `${clip(c.subject ?? c.allocator ?? '', 60)}${
+        known(share) ? ` (${(100 * share).toFixed(1)} %)` : ''
+      }`;
+    });
+  return told.length
+    ? h(
+        'p',
+        { class: 'small alone' },
+        'Uses CPU outside its turns, measured alone: ',
+        bdi(told.join(', ')),
+        '.',
+      )
+    : null;
+}
+
 export function valueCell(s, text) {
   if (!s || !known(s.value)) {
     const why = reasonOf(s);

@@ -28,6 +28,7 @@ import {
   subjectHead,
   threadsText,
   reasonOf,
+  aloneNote,
   unsteadyNote,
   valueCell,
 } from './cells.js';
@@ -293,6 +294,7 @@ function familySection(ctx, family, index, view, changed) {
       metricsTable(ctx, group, metrics, `all-table-${index}`),
     ),
     unsteadyNote(group.cells.flatMap((c) => Object.values(c.summaries ?? {}))),
+    aloneNote(group.cells),
   );
 }
 
