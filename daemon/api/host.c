@@ -4,14 +4,34 @@
 #include <stdio.h>
 #include <string.h>
 
-static void write_facts(struct writer *w, const struct host_facts *f)
+#include "daemon/base/hash.h"
+
+/* The kernel's command line can name disks, hosts and boot servers, and now and then holds a
+ * password: nothing for everybody who may look. Once there are tokens it is only for who shows one,
+ * or administers. What it decides about results it decides through its hash. */
+static int may_see_cmdline(struct api_context *api, const struct http_request *rq, bool *ret,
+                           struct err *e)
 {
+    unsigned tokens = 0;
+    *ret = strcmp(rq->principal.name, "local") != 0 || (rq->principal.scopes & SCOPE_ADMIN);
+    if (*ret)
+        return 0;
+    int r = tokens_usable(api, &tokens, e);
+    *ret = tokens == 0;
+    return r;
+}
+
+static void write_facts(struct writer *w, const struct host_facts *f, bool with_cmdline)
+{
+    char sha256[SHA256_HEX_SIZE];
+    hash_sha256_hex(f->cmdline, strlen(f->cmdline), sha256);
     w_open(w, "facts", '{');
     w_str(w, "cpu_model", f->cpu_model);
     w_str(w, "microcode", f->microcode);
     w_str(w, "kernel_release", f->kernel_release);
     w_str(w, "kernel_version", f->kernel_version);
-    w_str(w, "cmdline", f->cmdline);
+    w_str(w, "cmdline", with_cmdline ? f->cmdline : NULL);
+    w_str(w, "cmdline_sha256", sha256);
     w_str(w, "libc", f->libc);
     w_str(w, "governor", f->governor);
     w_str(w, "boost", f->boost);
@@ -54,6 +74,55 @@ static int write_topology(struct writer *w, const struct topo *topo, struct err 
     (void)cpulist_format(topo_allowed(topo), cpus, sizeof cpus);
     w_str(w, "cpus", cpus);
     return 0;
+}
+
+static void write_cpu_or_null(struct writer *w, const char *key, int cpu)
+{
+    if (cpu < 0)
+        w_null(w, key);
+    else
+        w_int(w, key, cpu);
+}
+
+/* Where threads would go: thread i on cpus[i]. The same plan as for a trial, unless the trial
+ * cgroup's cpuset allows fewer CPUs than this process has. */
+static void write_placement(struct writer *w, const struct topo *topo, enum placement policy,
+                            uint32_t threads)
+{
+    const struct topo_request request = {.placement = policy, .threads = threads};
+    struct topo_plan plan;
+    struct err why = {0};
+    int r = topo_place(topo, &request, &plan, &why);
+    w_begin(w, '{');
+    w_str(w, "policy", placement_name(policy));
+    w_u64(w, "threads", threads);
+    w_open(w, "cpus", '[');
+    for (uint32_t i = 0; r == 0 && i < plan.count; i++)
+        w_integer(w, plan.cpus[i]);
+    w_end(w, ']');
+    write_cpu_or_null(w, "housekeeping_cpu", r == 0 ? plan.housekeeping_cpu : -1);
+    w_str_or_null(w, "reason", why.message);
+    w_end(w, '}');
+}
+
+/* At one thread and at "max", for every policy that needs no list of CPUs. */
+static void write_placements(struct writer *w, const struct topo *topo)
+{
+    uint32_t most = topo_counts(topo).cores_allowed;
+    most = most < 1 ? 1 : most < RING_THREADS_MAX ? most : RING_THREADS_MAX;
+    const struct topo_request widest = {.placement = PLACE_COMPACT, .threads = most};
+    struct topo_plan plan;
+    int r = topo_place(topo, &widest, &plan, NULL);
+    write_cpu_or_null(w, "housekeeping_cpu", r == 0 ? plan.housekeeping_cpu : -1);
+    w_open(w, "placements", '[');
+    for (int policy = 0; policy < PLACE_COUNT_; policy++) {
+        if (policy == PLACE_EXPLICIT)
+            continue;
+        write_placement(w, topo, (enum placement)policy, 1);
+        if (most > 1)
+            write_placement(w, topo, (enum placement)policy, most);
+    }
+    w_end(w, ']');
 }
 
 static void write_pages(struct writer *w, const struct host_facts *f)
@@ -127,11 +196,14 @@ static void write_supervisor(struct writer *w, const struct wire_hello *hello)
 
 static int host_get(void *ctx, struct http_request *rq, struct http_reply *reply, struct err *e)
 {
-    (void)rq;
     const struct api_host *host = &api_of(ctx)->host;
     cleanup_(free_p) struct host_facts *facts = calloc(1, sizeof *facts);
+    bool with_cmdline;
     if (!facts)
         return err_set(e, ERR_IO, NULL, "out of memory");
+    int r = may_see_cmdline(api_of(ctx), rq, &with_cmdline, e);
+    if (r < 0)
+        return r;
     host->facts(host->ctx, facts);
     /* Of the facts shown, which may have changed since the start. */
     char shape[1024], key[HOST_KEY_SIZE];
@@ -141,12 +213,13 @@ static int host_get(void *ctx, struct http_request *rq, struct http_reply *reply
     w_begin(&w, '{');
     w_str(&w, "key", known ? key : host->key);
     w_str(&w, "name", host->name);
-    write_facts(&w, facts);
-    int r = write_topology(&w, host->topo, e);
+    write_facts(&w, facts, with_cmdline);
+    r = write_topology(&w, host->topo, e);
     if (r < 0)
         return r;
     w_bool(&w, "housekeeping", topo_housekeeping(host->topo));
     w_u64(&w, "housekeeping_threads", topo_housekeeping_threads(host->topo));
+    write_placements(&w, host->topo);
     write_pages(&w, facts);
     write_memory(&w, facts);
     struct wire_hello hello = {0};

@@ -130,9 +130,12 @@ static void write_preset(struct writer *w, const struct job_preset *preset)
     w_str(w, "name", preset->name);
     w_str(w, "title", title ? json_string_value(title) : preset->name);
     w_str(w, "summary", summary ? json_string_value(summary) : "");
+    json_t *changes = json_incref(json_object_get(job, "profiles"));
     json_object_del(job, "title");
     json_object_del(job, "summary");
-    w_json(w, "job", job); /* embedded at build time; not JSON would fail every start */
+    json_object_del(job, "profiles"); /* POST takes what is left as it is */
+    w_json(w, "job", job);            /* embedded at build time; not JSON would fail every start */
+    w_json(w, "profiles", changes ? changes : json_object());
     w_end(w, '}');
 }
 

@@ -49,6 +49,10 @@ static void facts_print(const json_t *facts)
             print_pair(label, json_string_value(value));
             continue;
         }
+        if (json_is_null(value)) {
+            print_pair(label, "only told to who has a token");
+            continue;
+        }
         cleanup_(free_p) char *text = json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT);
         print_pair(label, text ? text : "");
     }
@@ -105,6 +109,7 @@ static void isolation_print(const json_t *isolation)
     }
     print_pair("isolation", line);
 }
+
 static void housekeeping_print(const json_t *host)
 {
     double threads = member_real(host, "housekeeping_threads");
@@ -115,6 +120,39 @@ static void housekeeping_print(const json_t *host)
         snprintf(text, sizeof text, "beside trials of up to %.0f threads; wider ones share theirs",
                  threads);
     print_pair("housekeeping CPU", text);
+}
+
+/* "0,1,2" */
+static void cpus_join(const json_t *cpus, char *buf, size_t size)
+{
+    size_t i, used = 0;
+    const json_t *cpu;
+    buf[0] = '\0';
+    json_array_foreach(cpus, i, cpu)
+    {
+        int n = snprintf(buf + used, size - used, "%s%" JSON_INTEGER_FORMAT, used ? "," : "",
+                         json_integer_value(cpu));
+        if (n < 0 || (size_t)n >= size - used)
+            break;
+        used += (size_t)n;
+    }
+    buf[used] = '\0';
+}
+
+static void placements_print(const json_t *host)
+{
+    char line[1024], cpus[768], label[64];
+    size_t i;
+    const json_t *row;
+    json_array_foreach(json_object_get(host, "placements"), i, row)
+    {
+        snprintf(label, sizeof label, "%.20s T=%.0f", member_text(row, "policy"),
+                 member_real(row, "threads"));
+        cpus_join(json_object_get(row, "cpus"), cpus, sizeof cpus);
+        snprintf(line, sizeof line, "%s%.768s", cpus[0] ? "CPU " : "",
+                 cpus[0] ? cpus : member_text(row, "reason"));
+        print_pair(label, line);
+    }
 }
 
 enum cli_exit cmd_host(struct cli *c)
@@ -132,6 +170,7 @@ enum cli_exit cmd_host(struct cli *c)
     cgroups_print(json_object_get(host, "cgroups"));
     isolation_print(json_object_get(host, "isolation"));
     housekeeping_print(host);
+    placements_print(host);
     putchar('\n');
     tree_print(json_object_get(host, "topology"), 0);
     return CLI_OK;

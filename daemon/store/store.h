@@ -331,7 +331,8 @@ int store_view_series(struct store_view *v, const struct store_result_filter *fi
                       int (*each)(void *ctx, const struct store_series *series), void *ctx,
                       struct err *e);
 /* Oldest first, from since_us to below until_us (0: open), at most `limit` (0: all). time_us is the
- * commit's time when the job's labels have one, else when the job started. */
+ * commit's time when the job's labels have one, else when the job started. ERR_NOT_FOUND: no such
+ * series. */
 struct store_point {
     int64_t time_us, job_id;
     double value, low, high, ratio, ratio_low, ratio_high;

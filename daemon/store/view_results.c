@@ -2,6 +2,7 @@
 #include "daemon/store/internal.h"
 
 #include <errno.h>
+#include <inttypes.h>
 
 #include "daemon/store/query.h"
 
@@ -233,6 +234,16 @@ static int point_from_row(struct stmt *st, struct store_point *ret, struct err *
     return stmt_row_check(st, e);
 }
 
+static int series_check(struct store_view *v, int64_t series_id, struct err *e)
+{
+    cleanup_(stmt_end) struct stmt st = stmt_begin(&v->db, "SELECT 1 FROM series WHERE id = ?");
+    stmt_int(&st, series_id);
+    int r = stmt_step(&st, e);
+    if (r == 0)
+        return err_set(e, ERR_NOT_FOUND, NULL, "no series has the id %" PRId64, series_id);
+    return r < 0 ? r : 0;
+}
+
 int store_view_points(struct store_view *v, int64_t series_id, int64_t since_us, int64_t until_us,
                       uint32_t limit, int (*each)(void *ctx, const struct store_point *point),
                       void *ctx, struct err *e)
@@ -248,6 +259,7 @@ int store_view_points(struct store_view *v, int64_t series_id, int64_t since_us,
     stmt_int(&st, since_us != 0 ? since_us : INT64_MIN);
     stmt_int(&st, until_us != 0 ? until_us : INT64_MAX);
     stmt_int(&st, limit != 0 ? (int64_t)limit : -1);
+    uint32_t count = 0;
     int r;
     while ((r = stmt_step(&st, e)) > 0) {
         struct store_point point;
@@ -256,8 +268,9 @@ int store_view_points(struct store_view *v, int64_t series_id, int64_t since_us,
             r = each(ctx, &point);
         if (r != 0)
             return r;
+        count++;
     }
-    return r;
+    return r == 0 && count == 0 ? series_check(v, series_id, e) : r;
 }
 
 /* ---- builds ---- */

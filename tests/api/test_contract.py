@@ -189,6 +189,33 @@ class Contract(ServerCase):
         with self.assertRaises(AssertionError):
             self.validator.check(dict(JOB, nonsense=1), schema)
 
+    def test_presets_can_be_posted_as_returned(self):
+        """But for the allocators, which this server's catalogue lacks."""
+        profiles = {}
+        for preset in self.server.get("/api/v1/presets").json["items"]:
+            job = dict(preset["job"], allocators=["glibc"], reference="glibc")
+            reply = self.server.post("/api/v1/jobs?dry_run=1", job)
+            self.assertEqual(reply.status, 200, (preset["name"], reply.body))
+            profiles[preset["name"]] = set(preset["profiles"])
+            for changes in preset["profiles"].values():
+                reply = self.server.post("/api/v1/jobs?dry_run=1", dict(job, **changes))
+                self.assertEqual(reply.status, 200, (preset["name"], reply.body))
+        self.assertEqual(profiles["reference"], {"demo"})
+
+    def test_host_says_where_threads_go(self):
+        host = self.server.get("/api/v1/host").json
+        usable = os.sched_getaffinity(0)
+        rows = {(p["policy"], p["threads"]): p for p in host["placements"]}
+        most = max(threads for _, threads in rows)
+        self.assertNotIn("explicit", {policy for policy, _ in rows})
+        for (policy, threads), row in rows.items():
+            self.assertEqual(len(row["cpus"]), 0 if row["reason"] else threads, policy)
+            self.assertEqual(len(set(row["cpus"])), len(row["cpus"]))
+            self.assertLessEqual(set(row["cpus"]), usable)
+            self.assertNotIn(row["housekeeping_cpu"], row["cpus"])
+        self.assertEqual(host["housekeeping_cpu"], rows["compact", most]["housekeeping_cpu"])
+        self.assertFalse(rows["compact", most]["reason"])
+
     def test_every_route_is_documented(self):
         """Every pattern in the sources is a path of the document, and the other way round."""
         found = set()

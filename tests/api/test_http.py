@@ -124,6 +124,24 @@ class Heads(ServerCase):
              (431, 413, None)),
         ])
 
+    def test_pages_of_the_library(self):
+        """What libmicrohttpd refuses by itself, before any code of ours runs, comes without our
+        security headers, and there is no way to add them. So these pages must be constant: nothing
+        of the request comes back in them, and the connection ends."""
+        marked = b"<script>marker</script>"
+        for start, status in (
+                (GET + b"X: " + marked * 2000 + b"\r\n", 431),
+                (b"GET /" + marked * 2000 + b" HTTP/1.1\r\nHost: localhost\r\n", 414),
+                (b"GET /?" + marked + b" HTTP/9.9\r\nHost: localhost\r\n", 505),
+                (b"POST /?" + marked + b" HTTP/1.1\r\nHost: localhost\r\nContent-Length: "
+                 + marked + b"\r\n", 400),
+                (b"GET /?" + marked + b" HTTP/1.1\r\nX: " + marked + b"\r\n", 400)):
+            with self.subTest(start[:30]):
+                reply = self.server.raw(start + b"\r\n")
+                self.assertTrue(reply.startswith(b"HTTP/1.1 %d " % status), reply[:100])
+                self.assertNotIn(b"marker", reply)
+                self.assertIn(b"\r\nConnection: close\r\n", reply)
+
     def test_garbage(self):
         for data in (b"\0" * 64 + b"\r\n\r\n", b"\r\n" * 3 + b"X\r\n\r\n",
                      b"GET\r\n\r\n", b"GET / HTTP/9.9\r\n\r\n", b"\x16\x03\x01\x02\x00" + b"\r\n\r\n",

@@ -282,6 +282,12 @@ class Jobs(ServerCase):
         self.assertGreaterEqual(len(points), 2)
         self.assertEqual(len(points), items[0]["points"])
         self.assertEqual([p["time"] for p in points], sorted(p["time"] for p in points))
+        path = f"/api/v1/series/{items[0]['id']}/points"
+        none = self.server.get(path + "?until=2000-01-01")
+        self.assertEqual((none.status, none.json["items"]), (200, []))
+        for unknown in ("999999999", "0", "-1", "x", "9223372036854775808"):
+            self.assertEqual(self.server.get(f"/api/v1/series/{unknown}/points").status, 404,
+                             unknown)
         first = self.server.get(f"/api/v1/series/{items[0]['id']}/points?limit=1").json["items"]
         self.assertEqual(first, points[:1])
 

@@ -147,6 +147,29 @@ class Tokens(ServerCase):
                 with open(os.path.join(root, file), "rb") as f:
                     self.assertNotIn(token.encode(), f.read(), file)
 
+    def test_kernel_command_line_is_not_for_everybody(self):
+        """For whoever looks while nobody has a token; then for tokens and the owner only."""
+        def told(reply):
+            self.assertRegex(reply.json["facts"]["cmdline_sha256"], "^[0-9a-f]{64}$")
+            return reply.json["facts"]["cmdline"] is not None
+
+        path = "/api/v1/host"
+        with tempfile.TemporaryDirectory(prefix="heapmark-api-") as folder:
+            fresh = Server("--listen", "127.0.0.1:0", "--listen", f"unix:{folder}/s")
+            try:
+                owner = lambda method, path, body=None: fresh.request(
+                    method, path, body, {"Host": "localhost"}, f"{folder}/s")
+                self.assertTrue(told(fresh.get(path)))
+                made = owner("POST", "/api/v1/tokens", {"name": "t", "scopes": ["read"]}).json
+                self.assertFalse(told(fresh.get(path)))
+                self.assertTrue(told(fresh.get(path, **bearer(made["token"]))))
+                self.assertTrue(told(owner("GET", path)))
+                owner("POST", "/api/v1/tokens/t/revoke")
+                self.assertTrue(told(fresh.get(path)))
+            finally:
+                fresh.stop()
+                fresh.remove()
+
     def test_principal_is_recorded(self):
         name, token = self.make("read", "submit")
         reply = self.server.request("POST", "/api/v1/jobs", JOB, bearer(token))

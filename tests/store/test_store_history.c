@@ -312,7 +312,13 @@ static void test_points(void **state)
     assert_int_equal(list.count, 2);
     points_get(f, series.ids[0], 0, 0, 3, &list);
     assert_int_equal(list.count, 3);
-    points_get(f, 12345, 0, 0, 0, &list);
+    {
+        cleanup_(store_view_release_p) struct store_view *v = fixture_view(f);
+        assert_int_equal(store_view_points(v, 12345, 0, 0, 0, point_collect, &list, &f->e),
+                         -ENOENT);
+        assert_int_equal(f->e.code, ERR_NOT_FOUND);
+    }
+    points_get(f, series.ids[0], 0, 1, 0, &list); /* known, and nothing that old */
     assert_int_equal(list.count, 0);
 
     struct store_summary again = summary(1, METRIC_PAIRS_PER_S, 999, "protocol-a");

@@ -4,6 +4,7 @@ import { bdi, h } from '../dom.js';
 import { bytes, clip } from '../format.js';
 
 function text(name, value) {
+  if (name === 'cmdline' && value === null) return 'only told to who has a token';
   if (value === null || value === undefined || value === '' || value === -1)
     return 'not told by this host';
   if (typeof value === 'boolean') return value ? 'yes' : 'no';
