@@ -64,6 +64,7 @@ struct heap {
 
     /* Push by any thread: release. Taken whole under the lock: acquire. */
     _Alignas(CACHE_LINE) _Atomic(struct message *) inbox;
+    _Atomic uint32_t inbox_depth; /* messages in it, about. Relaxed. */
 
     /* Under the lock, from here on. */
     _Alignas(CACHE_LINE) struct lock lock;

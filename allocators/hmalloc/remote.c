@@ -50,23 +50,25 @@ static void put_now(struct heap *to, void *block)
 
 static void message_post(struct heap *h, struct heap *to, struct message *m)
 {
-    /* `old` may be taken and used again while we look at its depth: messages are never unmapped,
-     * and a wrong depth only drains too early or too late. */
     struct message *old = atomic_load_explicit(&to->inbox, memory_order_relaxed);
-    uint32_t depth;
     do {
         m->next = old;
-        depth = old ? atomic_load_explicit(&old->depth, memory_order_relaxed) + 1 : 1;
-        atomic_store_explicit(&m->depth, depth, memory_order_relaxed);
         /* Sequentially consistent, with the load of is_orphan below: see remote.h. Release for
          * what the message holds. */
     } while (!atomic_compare_exchange_weak_explicit(&to->inbox, &old, m, memory_order_seq_cst,
                                                     memory_order_relaxed));
-    if ((depth >= INBOX_DEEP || atomic_load_explicit(&to->is_orphan, memory_order_seq_cst)) &&
-        lock_try(&to->lock)) {
-        (void)remote_drain(to, false, h);
-        lock_leave(&to->lock);
-    }
+    /* Two who post at once may count one: a wrong depth only drains too early or too late. */
+    const uint32_t depth =
+        old ? atomic_load_explicit(&to->inbox_depth, memory_order_relaxed) + 1 : 1;
+    atomic_store_explicit(&to->inbox_depth, depth, memory_order_relaxed);
+    /* An orphan's lock may be held by somebody who drained before our message was there, and
+     * nobody need come after us: wait for it. */
+    if (atomic_load_explicit(&to->is_orphan, memory_order_seq_cst))
+        lock_take(&to->lock);
+    else if (depth < INBOX_DEEP || !lock_try(&to->lock))
+        return;
+    (void)remote_drain(to, false, h);
+    lock_leave(&to->lock);
 }
 
 static void outbox_post(struct heap *h, struct outbox *out)

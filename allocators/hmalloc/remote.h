@@ -5,10 +5,11 @@
  * inbox with one exchange when a magazine of his runs empty. So 61 blocks move with eight cache
  * lines, and none of the blocks is written to.
  *
- * An owner that sleeps does not look: who posts to a deep inbox, or to a heap nobody owns, tries
- * the heap's lock and drains it himself, into slabs. Between "post, then look whether it is an
- * orphan" and "become an orphan, then drain" one always sees the other (sequentially consistent,
- * both). */
+ * An owner that sleeps does not look: who posts to a deep inbox tries the heap's lock and drains it
+ * himself, into slabs. Who posts to a heap nobody owns takes the lock: between "post, then look
+ * whether it is an orphan, then lock and drain" and "lock, become an orphan, then drain" one always
+ * sees the other (sequentially consistent, both), and test_hmalloc_model walks every interleaving
+ * of it. */
 #ifndef HEAPMARK_ALLOCATORS_HMALLOC_REMOTE_H
 #define HEAPMARK_ALLOCATORS_HMALLOC_REMOTE_H
 
@@ -22,7 +23,6 @@
 struct message {
     struct message *next;
     uint32_t count;
-    _Atomic uint32_t depth; /* messages in the inbox when it was pushed; a hint. Relaxed. */
     void *blocks[MESSAGE_BLOCKS];
 };
 _Static_assert(sizeof(struct message) == 512, "a message is eight cache lines");
