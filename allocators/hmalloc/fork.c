@@ -17,14 +17,12 @@ static struct heap *first_heap(void)
     return atomic_load_explicit(&heap_list, memory_order_acquire);
 }
 
-/* Heaps made while we collect locks come in front of this one. */
-static struct heap *frozen;
-
+/* Heaps are made under the first two locks: none joins the list while we hold them. */
 static void fork_prepare(void)
 {
+    lock_take(&thread_init_lock);
     lock_take(&thread_lock);
-    frozen = first_heap();
-    for (struct heap *h = frozen; h; h = h->next)
+    for (struct heap *h = first_heap(); h; h = h->next)
         lock_take(&h->lock);
     lock_take(&large_lock);
     lock_take(&chunk_lock);
@@ -38,9 +36,10 @@ static void fork_release(void (*leave)(struct lock *))
     tagmap_unlock(leave == lock_reset);
     leave(&chunk_lock);
     leave(&large_lock);
-    for (struct heap *h = frozen; h; h = h->next)
+    for (struct heap *h = first_heap(); h; h = h->next)
         leave(&h->lock);
     leave(&thread_lock);
+    leave(&thread_init_lock);
 }
 
 static void fork_parent(void)
@@ -65,12 +64,12 @@ static void fork_forget(struct heap *h)
 static void fork_child(void)
 {
     fork_release(lock_reset);
-    /* A heap that was being made is in the list, with its lock free and nothing in it. */
+    /* Orphans too: one may have been on its way into the list. */
+    thread_orphans_reset();
     for (struct heap *h = first_heap(); h; h = h->next)
-        if (h != heap_mine && !h->is_shared &&
-            !atomic_load_explicit(&h->is_orphan, memory_order_relaxed)) {
-            lock_reset(&h->lock);
-            fork_forget(h);
+        if (h != heap_mine && !h->is_shared) {
+            if (!atomic_load_explicit(&h->is_orphan, memory_order_relaxed))
+                fork_forget(h);
             thread_leave(h, false);
         }
 }

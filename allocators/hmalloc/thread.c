@@ -13,10 +13,9 @@
  * other libraries' destructors free in them: ours asks to be called again until the last. */
 #define ROUNDS 3
 
-struct lock thread_lock;
+struct lock thread_init_lock, thread_lock;
 static struct heap *orphans; /* under thread_lock */
 
-static struct lock init_lock;
 static _Atomic bool is_ready; /* release after everything is set up, acquire before use */
 static pthread_key_t exit_key;
 static bool has_key;
@@ -37,14 +36,14 @@ bool thread_init(void)
 {
     if (LIKELY(atomic_load_explicit(&is_ready, memory_order_acquire)))
         return true;
-    lock_take(&init_lock);
+    lock_take(&thread_init_lock);
     bool ready = atomic_load_explicit(&is_ready, memory_order_relaxed);
     if (!ready) {
         options_init();
         ready = tagmap_init() && heap_shared_init();
         atomic_store_explicit(&is_ready, ready, memory_order_release);
     }
-    lock_leave(&init_lock);
+    lock_leave(&thread_init_lock);
     return ready;
 }
 
@@ -58,15 +57,19 @@ __attribute__((constructor)) static void thread_register(void)
         (void)pthread_setspecific(exit_key, heap_mine);
 }
 
-static struct heap *orphan_take(void)
+/* An orphan, or a new heap. All under the lock, so that fork finds neither a heap that is in no
+ * list nor one it did not lock. */
+static struct heap *heap_take(void)
 {
     lock_take(&thread_lock);
     struct heap *h = orphans;
-    if (h)
+    if (h) {
         orphans = h->next_orphan;
-    lock_leave(&thread_lock);
-    if (h)
         atomic_store_explicit(&h->is_orphan, false, memory_order_relaxed);
+    } else {
+        h = heap_new();
+    }
+    lock_leave(&thread_lock);
     return h;
 }
 
@@ -77,9 +80,7 @@ struct heap *thread_heap(void)
         return h == &heap_dead ? NULL : h;
     if (!thread_init())
         return NULL;
-    h = orphan_take();
-    if (!h)
-        h = heap_new();
+    h = heap_take();
     if (!h)
         return NULL;
     /* First, because pthread_setspecific may call calloc for keys beyond the first 32. */
@@ -87,6 +88,11 @@ struct heap *thread_heap(void)
     if (has_key)
         (void)pthread_setspecific(exit_key, h);
     return h;
+}
+
+void thread_orphans_reset(void)
+{
+    orphans = NULL;
 }
 
 void thread_leave(struct heap *h, bool is_ours)

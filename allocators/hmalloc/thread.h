@@ -14,6 +14,9 @@ bool thread_init(void);
  * the thread itself could have left in order is not touched). */
 void thread_leave(struct heap *h, bool is_ours);
 
-extern struct lock thread_lock; /* for fork.c; guards the orphans */
+/* For fork.c: of thread_init, before all others; and of the orphans. */
+extern struct lock thread_init_lock, thread_lock;
+/* In the child of a fork: there are none. */
+void thread_orphans_reset(void);
 
 #endif
