@@ -205,8 +205,10 @@ size_t magazine_held(const struct heap *h)
     for (unsigned class = 1; class < CLASS_COUNT; class ++) {
         const struct magazine *m = &h->magazines[class];
         size_t blocks = m->spare_full ? m->capacity : 0;
+        /* Acquire: partner of the fast paths of malloc.c, which do not take the lock. */
         if (m->array)
-            blocks += (size_t)(h->bins[class].top - m->array - 1);
+            blocks +=
+                (size_t)(__atomic_load_n(&h->bins[class].top, __ATOMIC_ACQUIRE) - m->array - 1);
         bytes += blocks * class_size(class);
     }
     return bytes;

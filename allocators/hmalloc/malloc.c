@@ -41,8 +41,8 @@ static void *take(size_t size, bool *ret_zeroed)
         const unsigned class = size_class(size);
         if (!h)
             block = take_shared(class, ret_zeroed);
-        else if (h->bins[class].top[-1])
-            block = *--h->bins[class].top;
+        else if ((block = h->bins[class].top[-1]))
+            __atomic_store_n(&h->bins[class].top, h->bins[class].top - 1, __ATOMIC_RELEASE);
         else
             block = magazine_refill(h, class, ret_zeroed);
     }
