@@ -198,11 +198,13 @@ static void *direct_resize(void *address, size_t old_size, size_t size)
         to = direct_map(size, UNIT_SIZE);
         if (!to)
             return NULL;
+        /* Before the addresses are free: another thread may map and tag them at once. */
+        tagmap_set(address, 0);
         if (!os_move(address, to, old_size, size)) {
+            tagmap_set(address, TAG_DIRECT | old_size);
             direct_unmap(to, size);
             return NULL;
         }
-        tagmap_set(address, 0);
         tagmap_unclaim(address, 1);
     }
     tagmap_set(to, TAG_DIRECT | size);
