@@ -1,5 +1,5 @@
-/* A job was checked when it was submitted. When it runs, the checks are not repeated: a library that
- * has gone since then makes its cells fail with that reason, not the whole job. */
+/* A job was checked when it was submitted. When it runs, the checks are not repeated: a library
+ * that has gone since then makes its cells fail with that reason, not the whole job. */
 #ifndef HEAPMARK_DAEMON_JOB_LENIENT_H
 #define HEAPMARK_DAEMON_JOB_LENIENT_H
 

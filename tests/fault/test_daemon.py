@@ -25,7 +25,7 @@ import heapmarkd  # noqa: E402
 
 BUILD = os.path.abspath(heapmarkd.BUILD)
 GROUP = f"heapmark-fault-{os.getpid()}"
-EVIL = "crash exit hang spin flood chatter scribble done stamps confess eat fork null early nap"
+EVIL = "crash exit hang spin flood chatter scribble done stamps confess eat fork null early nap busy"
 MIB = 1 << 20
 TURN_MS = 1500
 
@@ -293,6 +293,34 @@ class Repeated(Case):
             self.assertEqual(ended["state"], "failed")
             self.assertIn("signal 11", ended["error"]["message"])
             self.assertLess(len(d.trials(found)), 12, "rings nobody can compare with are run")
+            self.nothing_left(d)
+
+
+class Outside(Case):
+    def test_who_works_beside_its_turns_is_measured_alone(self):
+        """A thread of its own, as a purger's: its cell is run again as trials, and says so."""
+        with self.daemon() as d:
+            found = d.submit(job("evil-busy", rings=3, rotations=200, slice_ops=5000))
+            ended = d.wait(found, 120)
+            self.assertEqual(ended["state"], "succeeded", ended["error"])
+            cells = d.cells(found)
+            busy = cells["evil-busy"]["summaries"]
+            self.assertEqual(busy["pairs_per_s"]["measured"], "solo", busy)
+            self.assertEqual(busy["pairs_per_s"]["count"], 3)
+            self.assertGreater(busy["pairs_per_s"]["ratio"], 0)
+            self.assertEqual(busy["cpu_outside_ratio"]["measured"], "ring")
+            self.assertGreater(busy["cpu_outside_ratio"]["value"], 0.005)
+            alone = [t for t in d.trials(found) if t["position"] >= 2]
+            self.assertEqual(
+                sorted((t["repetition"], t["role"]) for t in alone),
+                sorted((r, x) for r in range(3) for x in ("reference", "control", "subject")),
+            )
+            for name in ("glibc", "lifo"):
+                rate = cells[name]["summaries"]["pairs_per_s"]
+                self.assertEqual(rate["measured"], "ring", cells[name]["summaries"])
+            progress = ended["progress"]
+            self.assertEqual(progress["steps_total"], 3 * 2 + 3 * 3)
+            self.assertEqual(progress["steps_done"], progress["steps_total"])
             self.nothing_left(d)
 
 

@@ -2,6 +2,7 @@
  * -DEVIL=EVIL_x, loaded by heapmark-runner through a catalogue file of test_daemon.py. Memory
  * comes from the C library; the NTH malloc, after the build of the table, does the harm. */
 #include <fcntl.h>
+#include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -12,6 +13,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "workloads/ring/ring.h"
@@ -31,6 +33,7 @@
 #define EVIL_NULL     13
 #define EVIL_EARLY    14 /* crashes while it is loaded */
 #define EVIL_NAP      15 /* not evil: slow without using a CPU */
+#define EVIL_BUSY     16 /* not evil: a thread of its own works a fifth of the time, turn or not */
 
 #define EXPORT     __attribute__((visibility("default")))
 #define NTH        700
@@ -97,6 +100,31 @@ static void leave_children(void)
                 _exit(0);
             sleep_for_ever();
         }
+}
+#endif
+
+#if EVIL == EVIL_BUSY
+static uint64_t now_us(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000;
+}
+
+static void *work(void *arg)
+{
+    for (;;) {
+        for (uint64_t end = now_us() + 1000; now_us() < end;)
+            ;
+        usleep(4000);
+    }
+    return arg;
+}
+
+static __attribute__((constructor)) void start_working(void)
+{
+    pthread_t thread;
+    (void)pthread_create(&thread, NULL, work, NULL);
 }
 #endif
 
