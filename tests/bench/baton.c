@@ -18,6 +18,7 @@
 #include "daemon/stats/stats.h"
 #include "tests/bench/neighbour.h"
 #include "tests/bench/report.h"
+#include "tests/lib/remove_tree.h"
 
 #define LIVE            10000
 #define RINGS           24
@@ -34,6 +35,7 @@ static struct node *node;
 static const _Atomic bool never;
 static uint16_t cpus[RING_THREADS_MAX]; /* of the latest ring; placement gives all the same */
 static uint32_t cpus_count;
+static char state[] = "/tmp/heapmark-bench-XXXXXX"; /* the supervisor's directory */
 
 /* The programs stand in bin/, beside the directory this one is in. */
 static void program_set(struct config *config, const char *key, const char *name)
@@ -52,7 +54,6 @@ static void program_set(struct config *config, const char *key, const char *name
 static void start_node(const struct topo *topo)
 {
     static struct config config;
-    static char state[] = "/tmp/heapmark-bench-XXXXXX";
     struct node_config c = {.topo = topo, .pin_self = true};
     struct err e = {0};
     if (!mkdtemp(state))
@@ -332,6 +333,7 @@ int main(int argc, char **argv)
     report_target(report, "ring ratio against best solo, worst difference in %", 100 * worst_bias,
                   "<=", 10);
     node_stop(node);
+    (void)remove_tree(state);
     topo_free(topo);
     return report_end(report);
 }
