@@ -407,9 +407,13 @@ static int job_cancel(void *ctx, struct http_request *rq, struct http_reply *rep
     int r = job_is_final(api, rq->params[0], &state, e); /* 404 for what is no id */
     if (r < 0)
         return r;
+    bool over = job_state_final(state);
     r = store_job_cancel(api->store, rq->params[0], &state, e);
     if (r < 0)
         return r;
+    /* A queued job ends right here, unseen by the scheduler: who waits for it must hear so. */
+    if (!over && state == JOB_CANCELLED)
+        events_publish(api->events, rq->params[0], "end", "{\"state\":\"cancelled\"}");
     if (!job_state_final(state)) {
         api->queue.cancel(api->queue.ctx, rq->params[0]);
         http_reply_status(reply, 202);

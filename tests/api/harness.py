@@ -131,7 +131,10 @@ class Server:
     def finish(self, uuid):
         until = time.monotonic() + PATIENCE
         while time.monotonic() < until:
-            job = self.get(f"/api/v1/jobs/{uuid}?wait=20").json
+            reply = self.get(f"/api/v1/jobs/{uuid}?wait=20")
+            if reply.status != 200:
+                raise AssertionError(f"waiting for {uuid}: {reply.status} {reply.body!r}")
+            job = reply.json
             if job["state"] in ("succeeded", "failed", "cancelled", "lost"):
                 return job
         raise AssertionError("the job does not end")

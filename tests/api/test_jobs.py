@@ -6,10 +6,11 @@ import io
 import json
 import os
 import sys
+import time
 import unittest
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from harness import JOB, Server, ServerCase, main  # noqa: E402
+from harness import JOB, PATIENCE, Server, ServerCase, main  # noqa: E402
 
 XSS = "<script>alert('x')</script>\"'&\u2028"
 JSON = {"Content-Type": "application/json"}
@@ -392,6 +393,65 @@ class Slow(ServerCase):
                 pass
             self.server.post(f"/api/v1/jobs/{uuid}/cancel")
             self.assertEqual({w.result().json["state"] for w in waits}, {"cancelled"})
+
+
+class Waiting(ServerCase):
+    """Whatever happens to a job while somebody waits for it, the answer is the job."""
+
+    OPTIONS = ("--step-ms", "3", "--queued", "500", "--events", "8", "--tick-ms", "20")
+    SECONDS = 2.0
+
+    def waiter(self, jobs, until, replies):
+        """Waits for the youngest job: queued, just claimed, running, cancelled or over."""
+        turn = 0
+        while time.monotonic() < until:
+            turn += 1
+            uuid = jobs[-1 - turn % min(3, len(jobs))]
+            replies.append((uuid, self.server.get(f"/api/v1/jobs/{uuid}?wait={1 + turn % 10}")))
+
+    def submitter(self, jobs, until):
+        while time.monotonic() < until:
+            reply = self.server.post("/api/v1/jobs", JOB)
+            if reply.status != 202:  # the queue is full
+                continue
+            jobs.append(reply.json["job"]["id"])
+            time.sleep(0.02)
+            if len(jobs) % 3:
+                self.server.post(f"/api/v1/jobs/{jobs[-1 - len(jobs) % 2]}/cancel")
+
+    def test_cancelled_before_it_began(self):
+        """No scheduler sees that end: the one who asked for it must tell those who wait."""
+        running = self.server.submit(repeat={"rings": 900, "rotations": 2})
+        queued = self.server.submit()
+        begin = time.monotonic()
+        with concurrent.futures.ThreadPoolExecutor(1) as pool:
+            wait = pool.submit(self.server.get, f"/api/v1/jobs/{queued}?wait=60")
+            while "heapmark_http_waiting_requests 1" not in \
+                    self.server.get("/metrics").body.decode():
+                pass
+            self.server.post(f"/api/v1/jobs/{queued}/cancel")
+            self.assertEqual(wait.result().json["state"], "cancelled")
+        self.assertLess(time.monotonic() - begin, PATIENCE)
+        self.server.post(f"/api/v1/jobs/{running}/cancel")
+
+    def test_every_answer_is_the_job(self):
+        """More waiters than places to wait, short jobs, cancellations at every moment."""
+        jobs, replies = [self.server.submit()], []
+        until = time.monotonic() + self.SECONDS
+        with concurrent.futures.ThreadPoolExecutor(14) as pool:
+            runs = [pool.submit(self.waiter, jobs, until, replies) for _ in range(12)]
+            runs += [pool.submit(self.submitter, jobs, until) for _ in range(2)]
+            concurrent.futures.wait(runs[12:])
+            for uuid in jobs:
+                self.server.post(f"/api/v1/jobs/{uuid}/cancel")
+            for run in runs:
+                run.result()
+        self.assertGreater(len(replies), 20)
+        for uuid, reply in replies:
+            self.assertEqual(reply.status, 200, reply.body)
+            self.assertEqual(reply.json["id"], uuid)
+            self.assertIn(reply.json["state"], ("queued", "claimed", "running", "succeeded",
+                                                "failed", "cancelled", "lost"))
 
 
 class FullDisk(ServerCase):
