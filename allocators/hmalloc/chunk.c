@@ -225,8 +225,9 @@ static void descriptors_number(const struct chunk *c, unsigned at, unsigned from
         descriptor(c, at + i)->first = (uint16_t)i;
 }
 
-/* A heap that has grown is going to fill what it takes: from then on 2 MiB that were never touched
- * may become one huge page. Before, a few blocks would make 2 MiB resident. */
+/* A heap that has grown is going to fill its slabs: from then on 2 MiB that were never touched may
+ * become one huge page. Before, a few blocks would make 2 MiB resident; and a large block may be
+ * touched here and there only. */
 static void huge_allow(struct chunk *c, unsigned at, unsigned count)
 {
     if (!options.thp || units_now(&used_units) < HUGE_FROM)
@@ -253,7 +254,8 @@ struct slab *chunk_take(size_t units, enum unit_kind kind)
     while (!fit_find((unsigned)units, &fit))
         if (!chunk_more(units))
             goto out;
-    huge_allow(fit.chunk, fit.at, (unsigned)units);
+    if (kind == UNIT_SLAB)
+        huge_allow(fit.chunk, fit.at, (unsigned)units);
     const bool clean = units_out(fit.chunk, fit.at, (unsigned)units) == 0;
     run = descriptor(fit.chunk, fit.at);
     run->base = fit.chunk->base + fit.at * UNIT_SIZE;

@@ -170,9 +170,20 @@ static bool make_room(struct heap *h, unsigned class)
     return true;
 }
 
+/* The program has given back most of what this heap handed out, and what is left is mostly in
+ * magazines, where each block keeps a page: nobody may come by to free them later. The capacities
+ * are a quick bound for what magazines hold. */
+static bool is_draining(const struct heap *h)
+{
+    const size_t handed_out = h->block_bytes - h->free_bytes - h->virgin_bytes;
+    return handed_out / 2 < h->magazine_bytes && handed_out / 2 < magazine_held(h);
+}
+
 void magazine_overflow(struct heap *h, unsigned class, void *block)
 {
     lock_take(&h->lock);
+    if (h->magazines[class].spare_full && is_draining(h))
+        magazine_empty(h);
     if (make_room(h, class))
         *h->bins[class].top++ = block;
     else
@@ -193,7 +204,7 @@ void magazine_empty(struct heap *h)
             slab_put(h, m->spare + 1, m->capacity);
         array_free(m->array, m->capacity);
         array_free(m->spare, m->capacity);
-        *m = (struct magazine){0};
+        *m = (struct magazine){.misses = m->misses};
         magazine_reset(b);
     }
     h->magazine_bytes = 0;

@@ -1,5 +1,5 @@
-/* The calls a program makes. The fast paths are malloc and free below: fifteen and seventeen
- * instructions on x86-64, counted by `./dev bench hmalloc`; everything else is out of line. */
+/* The calls a program makes. The fast paths are malloc and free below, seventeen instructions each on
+ * x86-64, two of malloc's to prefetch; everything else is out of line. */
 #include <string.h>
 
 #include "allocators/hmalloc/fault.h"
@@ -68,6 +68,9 @@ void *API(malloc)(size_t size)
     void *block = top[-1];
     if (UNLIKELY(!block))
         return malloc_slow(size);
+    /* The next block's first line, for writing: nothing of ours lies in blocks, so the program's
+     * own store would be the first to miss, and stores miss one after the other. */
+    __builtin_prefetch(top[-2], 1);
     /* Release, as in free. */
     __atomic_store_n(&b->top, top - 1, __ATOMIC_RELEASE);
     return block;

@@ -10,7 +10,7 @@ struct options options = {
     .on_fault = ON_FAULT_ABORT,
     .decay_ms = 250,
     .dirty_percent = 20,
-    .dirty_min = MIB(2),
+    .dirty_min = MIB(1),
     .magazine_bytes = KIB(64),
     .thp = true,
 };

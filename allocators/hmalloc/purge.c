@@ -15,6 +15,10 @@ static _Atomic uint64_t
 /* Units kept because giving them back was wrong before. A race loses a step of learning. Relaxed.
  */
 static _Atomic size_t learned_units;
+/* Times that giving back turned out wrong, since it last did not for a whole timed step. Relaxed.
+ */
+static _Atomic unsigned strikes;
+#define STRIKES 4
 
 static size_t larger(size_t a, size_t b)
 {
@@ -28,13 +32,13 @@ static size_t keep_units(const struct chunk_figures *f)
     return larger(larger(share, options.dirty_min >> UNIT_SHIFT), learned);
 }
 
-/* Too much is free. Returns how much to keep this time. */
-static size_t learn(const struct chunk_figures *f)
+/* Was giving back wrong lately? Returns the units it was wrong about. */
+static size_t learn(void)
 {
     const size_t regret = chunk_regret();
-    if (regret > 0)
+    if (regret > 0 && atomic_fetch_add_explicit(&strikes, 1, memory_order_relaxed) + 1 >= STRIKES)
         atomic_fetch_add_explicit(&learned_units, regret, memory_order_relaxed);
-    return keep_units(f);
+    return regret;
 }
 
 static void unlearn(size_t units)
@@ -46,6 +50,8 @@ static void unlearn(size_t units)
 static void purge_timed(struct heap *h, const struct chunk_figures *f)
 {
     const size_t unneeded = chunk_dirty_low();
+    if (learn() == 0)
+        atomic_store_explicit(&strikes, 0, memory_order_relaxed);
     if (unneeded > 0) {
         unlearn((unneeded + 1) / 2);
         (void)chunk_purge(f->dirty_units - (unneeded + 1) / 2, STEP_UNITS);
@@ -62,7 +68,8 @@ void purge_step(struct heap *h)
 {
     const struct chunk_figures f = chunk_figures();
     if (f.dirty_units > keep_units(&f)) {
-        const size_t keep = learn(&f);
+        (void)learn();
+        const size_t keep = keep_units(&f);
         (void)chunk_purge(keep - keep / 8, STEP_UNITS);
     }
     const uint64_t now = os_clock_ms();

@@ -258,8 +258,9 @@ static void put_done(struct heap *h, struct slab *s, unsigned count)
     h->free_bytes += (size_t)count * s->size;
     if (!s->listed && count > 0)
         list_add_second(h, s);
-    /* The slab in use stays: the next block of its class would only make another. */
-    if (s->free_count == s->virgin && s != h->partial[s->class_index])
+    /* Even the one in use: magazines see to it that this is rare, and an empty slab of every class
+     * is what would be left of a program that freed everything. */
+    if (s->free_count == s->virgin)
         slab_end(h, s);
 }
 
