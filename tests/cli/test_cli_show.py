@@ -229,6 +229,18 @@ class Tables(Shown):
             self.assertNotIn("measured again", text)
         self.assertNotIn("discarded", self.shown())
 
+    def test_cells_measured_alone_are_told(self):
+        groups = reference_groups()
+        cell = groups[0]["cells"][1]
+        self.assertNotIn("measured alone", self.shown(groups=groups))
+        for row in cell["summaries"].values():
+            row["measured"] = "solo"
+        cell["summaries"]["cpu_outside_ratio"] = dict(summary(0.034, unit="ratio"), measured="ring")
+        text = self.shown(groups=groups)
+        self.assertIn(f"measured alone: {cell['subject']} {groups[0]['workload']} ", text)
+        self.assertIn("uses CPU outside its turns (3.4%)\n", text)
+        self.assertEqual(text.count("measured alone"), 1)
+
     def test_steps_given_up_are_told(self):
         for count, words in ((1, "1 step was"), (7, "7 steps were")):
             jobs = job(progress={"steps_given_up": count})
