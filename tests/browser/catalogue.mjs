@@ -12,6 +12,7 @@ export const metrics = [
   ['ns_per_access', 'ns', 'lower', 'Time of one dependent load.'],
   ['frag_internal', 'ratio', 'lower', '1 - requested / usable: waste inside blocks.'],
   ['frag_total', 'ratio', 'lower', '1 - requested / heap at steady state.'],
+  ['cpu_outside_ratio', 'ratio', 'lower', 'CPU time used outside the turns / inside them.'],
   [
     'heap_bytes',
     'bytes',

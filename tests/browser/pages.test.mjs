@@ -291,6 +291,14 @@ describe('job', () => {
       assert.match(words, /Housekeeping CPU/);
       assert.match(words, /SHA-256/i);
     }));
+  it('what was measured alone and what was given up is told', fakeOnly, () =>
+    on(`job?id=${JOB_ID}`, async (page) => {
+      await page.waitForSelector('.alone', { state: 'attached' });
+      const words = await page.locator('.alone').allTextContents();
+      assert.match(words[0], /outside its turns, measured alone: .*\(3\.4 %\)/);
+      assert.match(await text(page, 'main'), /1 discarded, 3 given up\./);
+    }),
+  );
   it('a page mode that failed is shown with its reason', fakeOnly, () =>
     on(`job?id=${JOB_ID}`, async (page) => {
       assert.match(await text(page, '#table-2'), /hugetlb-1g[\s\S]*no free 1 GiB pages/);
