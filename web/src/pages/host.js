@@ -125,12 +125,7 @@ function topologySection(host) {
     drawNode(topology, jobCpus(host), budget),
   );
   return section(
-    h(
-      'p',
-      {},
-      `${counts}. `,
-      housekeepingWords(host),
-    ),
+    h('p', {}, `${counts}. `, housekeepingWords(host)),
     h('ul', { class: 'legend' }, key('used', 'jobs may use'), key('kept', 'not for jobs')),
     h(
       'div',
