@@ -27,7 +27,7 @@ def entry(**more):
 def standings_of(rows):
     """Of a reference and one subject, both with values enough to be judged."""
     low, high = rows[1]["ratio_low"], rows[1]["ratio_high"]
-    if rows[0]["direction"] == "neutral":
+    if rows[0]["direction"] == "neutral" or rows[0]["value"] is None:
         return [None, None]
     if None in (low, high):
         return [None, "unsure"]
@@ -393,6 +393,34 @@ class Slow(ServerCase):
                 pass
             self.server.post(f"/api/v1/jobs/{uuid}/cancel")
             self.assertEqual({w.result().json["state"] for w in waits}, {"cancelled"})
+
+
+class Reasons(ServerCase):
+    def test_null_has_its_reason_everywhere(self):
+        name, why = "heap_after_purge_bytes", '=no, "call"'
+        uuid = self.server.submit(repeat={"warm_pct": 50})
+        self.server.finish(uuid)
+        path = f"/api/v1/jobs/{uuid}"
+        for trial in self.server.get(path + "/trials").json["items"]:
+            self.assertIsNone(trial["values"][name])
+            self.assertEqual(trial["reasons"], {name: why})
+        for cell in self.server.get(path + "/cells").json["items"]:
+            row = cell["summaries"][name]
+            self.assertEqual((row["value"], row["count"], row["steady"], row["reason"]),
+                             (None, 0, None, why))
+            heap = cell["summaries"]["heap_bytes"]
+            self.assertEqual((heap["steady"], heap["value"] is None), (False, False))
+            self.assertIn("50%", heap["reason"])
+            self.assertEqual(cell["summaries"]["pairs_per_s"]["steady"], True)
+        query = f"/api/v1/results?job={uuid}&metric={name}&format="
+        lines = self.server.get(query + "ndjson").body.decode().splitlines()
+        self.assertEqual({json.loads(line)["reason"] for line in lines}, {why})
+        rows = list(csv.DictReader(io.StringIO(self.server.get(query + "csv").body.decode())))
+        self.assertEqual(len(rows), len(lines))
+        self.assertEqual({(r["value"], r["steady"], r["reason"]) for r in rows},
+                         {("", "", "'" + why)})
+        series = self.server.get(f"/api/v1/series?metric={name}").json["items"]
+        self.assertEqual(series, [])
 
 
 class Waiting(ServerCase):
