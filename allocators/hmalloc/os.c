@@ -2,8 +2,10 @@
 
 #include <errno.h>
 #include <sched.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/random.h>
+#include <sys/resource.h>
 #include <sys/auxv.h>
 #include <time.h>
 #include <unistd.h>
@@ -12,6 +14,9 @@
 
 #ifndef MADV_DONTDUMP
 #define MADV_DONTDUMP 16
+#endif
+#ifndef MADV_DONTNEED_LOCKED
+#define MADV_DONTNEED_LOCKED 24
 #endif
 
 size_t os_page_size(void)
@@ -109,7 +114,13 @@ void os_unmap(void *address, size_t size)
 
 void os_discard(void *address, size_t size)
 {
-    os_advise(address, size, MADV_DONTNEED);
+    const int saved = errno;
+    /* Locked pages (mlockall) are refused; since Linux 5.18 they can be asked for by name. Nobody
+     * looks at the result, calloc relies on it: then they are cleared by hand. */
+    if (madvise(address, size, MADV_DONTNEED) != 0 &&
+        madvise(address, size, MADV_DONTNEED_LOCKED) != 0)
+        memset(address, 0, size);
+    errno = saved;
 }
 
 bool os_resize(void *address, size_t old_size, size_t new_size)
@@ -139,6 +150,15 @@ bool os_protect_none(void *address, size_t size)
     const bool done = mprotect(address, size, PROT_NONE) == 0;
     errno = saved;
     return done;
+}
+
+size_t os_address_space_max(void)
+{
+    const int saved = errno;
+    struct rlimit limit;
+    const bool known = getrlimit(RLIMIT_AS, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY;
+    errno = saved;
+    return known ? (size_t)limit.rlim_cur : SIZE_MAX;
 }
 
 uint64_t os_clock_ms(void)

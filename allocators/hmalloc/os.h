@@ -28,6 +28,8 @@ bool os_resize(void *address, size_t old_size, size_t new_size);
 bool os_move(void *from, void *to, size_t old_size, size_t new_size);
 void os_huge(void *address, size_t size, bool wanted);
 bool os_protect_none(void *address, size_t size);
+/* RLIMIT_AS; SIZE_MAX without one. */
+size_t os_address_space_max(void);
 
 /* Milliseconds of a clock that costs a few nanoseconds to read and steps a few milliseconds. */
 uint64_t os_clock_ms(void);
