@@ -72,18 +72,27 @@ static void add_units(struct chunk *c, unsigned from, unsigned count)
     units_add(&clean_units, count);
 }
 
+/* This place, unless entries of the tag map are taken: then it goes back. */
+static char *chunk_claim(char *base, unsigned units)
+{
+    if (!base || tagmap_claim(base, units))
+        return base;
+    os_unmap(base, units * UNIT_SIZE);
+    return NULL;
+}
+
 /* Addresses for a chunk: all of it, or its beginning where address space is limited. */
 static char *chunk_map(unsigned units)
 {
     if (units == CHUNK_UNITS)
-        return os_map_aligned(CHUNK_SIZE, CHUNK_SIZE, true);
+        return chunk_claim(os_map_aligned(CHUNK_SIZE, CHUNK_SIZE, true), units);
     char *near = os_map(UNIT_SIZE, true);
     if (!near)
         return NULL;
     os_unmap(near, UNIT_SIZE);
     uintptr_t at = (uintptr_t)near & ~(uintptr_t)(CHUNK_SIZE - 1);
     for (unsigned i = 0; i < 256 && at > CHUNK_SIZE; i++, at -= CHUNK_SIZE) {
-        char *base = os_map_at((void *)at, units * UNIT_SIZE);
+        char *base = chunk_claim(os_map_at((void *)at, units * UNIT_SIZE), units);
         if (base)
             return base;
     }
@@ -94,10 +103,6 @@ static struct chunk *chunk_new(unsigned units)
 {
     struct chunk *c = meta_alloc(sizeof *c);
     char *base = c ? chunk_map(units) : NULL;
-    if (base && !tagmap_claim(base, CHUNK_UNITS)) {
-        os_unmap(base, units * UNIT_SIZE);
-        base = NULL;
-    }
     if (!base) {
         if (c)
             meta_free(c, sizeof *c);
@@ -122,8 +127,12 @@ static bool chunk_extend(struct chunk *c, unsigned count)
     if (c->units + count > CHUNK_UNITS)
         count = CHUNK_UNITS - c->units;
     char *end = c->base + c->units * UNIT_SIZE;
-    if (count == 0 || !os_map_at(end, count * UNIT_SIZE))
+    if (count == 0 || !tagmap_claim(end, count))
         return false;
+    if (!os_map_at(end, count * UNIT_SIZE)) {
+        tagmap_unclaim(end, count);
+        return false;
+    }
     os_huge(end, count * UNIT_SIZE, false);
     add_units(c, c->units, count);
     return true;

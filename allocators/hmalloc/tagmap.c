@@ -15,16 +15,24 @@ static struct lock claims_lock;
 
 bool tagmap_init(void)
 {
+    if (tagmap_table != &nothing)
+        return true;
     /* Entries, as a power of two: the last ones cover 256, 16 and 4 GiB of addresses. */
     const unsigned tries[] = {os_address_bits() - UNIT_SHIFT, 22, 18, 16};
     for (unsigned i = 0; i < sizeof tries / sizeof tries[0]; i++) {
         const size_t entries = (size_t)1 << tries[i];
         const size_t claim_bytes = i == 0 ? 0 : entries * sizeof claims[0];
-        char *table = os_map(entries * sizeof(tag_t) + claim_bytes, true);
+        const size_t bytes = entries * sizeof(tag_t) + claim_bytes;
+        /* Where addresses are limited, the program's part is not to go for the table. */
+        const bool is_last = i + 1 == sizeof tries / sizeof tries[0];
+        char *table = !is_last && bytes > os_address_space_max() / 16 ? NULL : os_map(bytes, true);
         if (!table)
             continue;
-        if (i > 0)
+        if (i > 0) {
             claims = (uint32_t *)(table + entries * sizeof(tag_t));
+            /* NULL falls on the first entry, and free(NULL) must find it empty: nobody's. */
+            claims[0] = UINT32_MAX;
+        }
         tagmap_table = (tag_t *)table;
         tagmap_mask = entries - 1;
         is_flat = i == 0;
