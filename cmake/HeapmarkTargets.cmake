@@ -1,6 +1,10 @@
 # heapmark_library(NAME SOURCES ... [LIBS ...] [NO_SANITIZE])   static library
 # heapmark_program(NAME SOURCES ... [LIBS ...] [NO_SANITIZE])   executable in bin/
 # heapmark_test(NAME SOURCES ... [LIBS ...] [LABELS ...] [NO_SANITIZE])   cmocka test, in ctest
+# heapmark_python_test(NAME SCRIPT ...), heapmark_add_test(NAME COMMAND ...)   any other test
+#
+# Labels besides the areas', by which .ci/run chooses: unit (cmocka), threads (ThreadSanitizer runs
+# these too), slow (more than some ten seconds).
 #
 # NO_SANITIZE is for what lives inside a trial: the runner opens allocators with RTLD_DEEPBIND,
 # which AddressSanitizer refuses, so the runner and the libraries it links stay uninstrumented.
@@ -31,6 +35,27 @@ function(heapmark_program name)
     target_link_libraries(${name} PRIVATE ${A_LIBS})
 endfunction()
 
+# Every test of ctest: heapmark_add_test(NAME COMMAND ... [LABELS ...] [TIMEOUT S]
+# [RESOURCE_LOCK L] [ENVIRONMENT ...] [RUN_SERIAL]). tests/lib/run_test judges skips.
+function(heapmark_add_test name)
+    cmake_parse_arguments(A "RUN_SERIAL" "TIMEOUT;RESOURCE_LOCK" "COMMAND;LABELS;ENVIRONMENT"
+        ${ARGN})
+    if(NOT A_TIMEOUT)
+        set(A_TIMEOUT 300)
+    endif()
+    add_test(NAME ${name} COMMAND "${CMAKE_SOURCE_DIR}/tests/lib/run_test" ${name} ${A_COMMAND})
+    set_tests_properties(${name} PROPERTIES TIMEOUT ${A_TIMEOUT} LABELS "${A_LABELS}"
+        SKIP_RETURN_CODE 77 RUN_SERIAL ${A_RUN_SERIAL} RESOURCE_LOCK "${A_RESOURCE_LOCK}"
+        ENVIRONMENT "HEAPMARK_BUILD_DIR=${CMAKE_BINARY_DIR};HEAPMARK_SOURCE_DIR=${CMAKE_SOURCE_DIR};PYTHONDONTWRITEBYTECODE=1;${A_ENVIRONMENT}")
+endfunction()
+
+# heapmark_python_test(NAME SCRIPT ...): a unittest file; -v names the cases that are skipped.
+function(heapmark_python_test name script)
+    find_package(Python3 REQUIRED COMPONENTS Interpreter)
+    cmake_path(ABSOLUTE_PATH script)
+    heapmark_add_test(${name} COMMAND ${Python3_EXECUTABLE} "${script}" -v ${ARGN})
+endfunction()
+
 function(heapmark_test name)
     cmake_parse_arguments(A "NO_SANITIZE" "" "SOURCES;LIBS;LABELS" ${ARGN})
     add_executable(${name} ${A_SOURCES})
@@ -38,8 +63,6 @@ function(heapmark_test name)
     target_link_libraries(${name} PRIVATE ${A_LIBS} PkgConfig::CMOCKA)
     set_target_properties(${name} PROPERTIES
         RUNTIME_OUTPUT_DIRECTORY "${CMAKE_BINARY_DIR}/tests")
-    add_test(NAME ${name} COMMAND ${name})
-    set_tests_properties(${name} PROPERTIES TIMEOUT 120 LABELS "${A_LABELS}"
-        SKIP_RETURN_CODE 77
-        ENVIRONMENT "HEAPMARK_BUILD_DIR=${CMAKE_BINARY_DIR};HEAPMARK_SOURCE_DIR=${CMAKE_SOURCE_DIR}")
+    heapmark_add_test(${name} COMMAND "$<TARGET_FILE:${name}>" TIMEOUT 120
+        LABELS unit ${A_LABELS})
 endfunction()
