@@ -2,18 +2,35 @@
 
 Jobs are submitted all the while. At the end every job that got a 202 must be there and succeed,
 with exactly one accepted attempt for each of its steps, the database must be sound, and no
-runner, cgroup or knob may be left. HEAPMARK_KILLS sets the number of kills (200)."""
+runner, cgroup or knob may be left. Every second job wants huge pages of both kinds, on a host whose
+THP mode is "madvise" and whose pool has three pages, so that the supervisor changes both knobs all
+the while. HEAPMARK_KILLS sets the number of kills (200)."""
 
 import os
 import random
+import re
 import signal
 import sys
 import time
 import unittest
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "lib"))
+sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "workloads"))
 import heapmarkd  # noqa: E402
+from harness import Knob, read  # noqa: E402
 
+THP = "/sys/kernel/mm/transparent_hugepage/enabled"
+POOL = "/sys/kernel/mm/hugepages/hugepages-2048kB"
+POOL_BEFORE = 3
+PAGES_JOB = [
+    {
+        "workload": "chase",
+        "params": {"bytes": "8MiB"},
+        "pages": ["4k", "thp", "hugetlb-2m"],
+        "threads": 1,
+    },
+    {"workload": "fork-latency", "pages": ["thp"], "threads": 1},
+]
 KILLS = int(os.environ.get("HEAPMARK_KILLS", "200"))
 SEED = int(os.environ.get("HEAPMARK_SEED", str(int(time.time()))))
 
@@ -25,8 +42,20 @@ def cgroups_left():
     return found
 
 
+class HostKnob(Knob):
+    """Given back by others too while a run goes on: only what is there at the end counts."""
+
+    @classmethod
+    def check_all(cls):
+        pass
+
+
 class Kill(unittest.TestCase):
     def setUp(self):
+        self.enterContext(HostKnob(THP, "madvise"))
+        self.enterContext(HostKnob(f"{POOL}/nr_hugepages", POOL_BEFORE))
+        self.knobs_before = self.knobs()
+        self.knobs_seen = set()
         self.random = random.Random(SEED)
         self.daemon = heapmarkd.Heapmarkd(
             [
@@ -42,10 +71,17 @@ class Kill(unittest.TestCase):
     def tearDown(self):
         self.daemon.remove()
 
+    def knobs(self):
+        """THP mode and the pool: pages in it, free, promised."""
+        pool = [int(read(f"{POOL}/{f}_hugepages")) for f in ("nr", "free", "resv")]
+        return [re.search(r"\[(\w+)\]", read(THP)).group(1), *pool]
+
     def submit(self):
         """Acknowledged only if the reply came whole; a broken connection promises nothing."""
+        seed = len(self.acknowledged) + 1
+        changes = {"workloads": PAGES_JOB, "allocators": ["glibc", "bump"]} if seed % 2 else {}
         try:
-            self.acknowledged.append(self.daemon.submit(heapmarkd.small_job(seed=len(self.acknowledged) + 1)))
+            self.acknowledged.append(self.daemon.submit(heapmarkd.small_job(seed=seed, **changes)))
         except (OSError, heapmarkd.http.client.HTTPException):
             pass
 
@@ -71,6 +107,7 @@ class Kill(unittest.TestCase):
 
     def kill_one(self):
         time.sleep(self.random.uniform(0, 0.3))
+        self.knobs_seen.update(f"{x}" for x in self.knobs()[:2])
         kind, pid = self.victim()
         try:
             os.kill(pid, signal.SIGKILL)
@@ -103,6 +140,9 @@ class Kill(unittest.TestCase):
         self.check_database()
         self.assertEqual(heapmarkd.runners_alive(), [])
         self.assertEqual(cgroups_left(), [])
+        self.assertEqual(self.knobs(), self.knobs_before)
+        self.assertIn("always", self.knobs_seen, "no kill came while a job had the THP mode")
+        self.assertGreater(len(self.knobs_seen), 3, "no kill came while a job had reserved pages")
 
     def check_database(self):
         self.assertEqual(self.daemon.query("PRAGMA integrity_check"), [("ok",)])
