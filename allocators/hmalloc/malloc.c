@@ -1,5 +1,5 @@
-/* The calls a program makes. The fast paths are malloc and free below, seventeen instructions each on
- * x86-64, two of malloc's to prefetch; everything else is out of line. */
+/* The calls a program makes. The fast paths are malloc and free below, seventeen instructions each
+ * on x86-64, two of malloc's to prefetch; everything else is out of line. */
 #include <string.h>
 
 #include "allocators/hmalloc/fault.h"
