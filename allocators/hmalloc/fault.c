@@ -35,6 +35,17 @@ static void line_add_address(struct line *l, const void *address)
     line_add(l, digits);
 }
 
+static void line_add_number(struct line *l, size_t n)
+{
+    char digits[24];
+    unsigned at = sizeof digits - 1;
+    digits[at] = '\0';
+    do
+        digits[--at] = (char)('0' + n % 10);
+    while ((n /= 10) > 0);
+    line_add(l, digits + at);
+}
+
 static void line_write(struct line *l)
 {
     l->text[l->length++] = '\n';
@@ -66,6 +77,31 @@ void fault_note(const char *what, const void *where)
     line_add(&l, " (at ");
     line_add_address(&l, where);
     line_add(&l, ")");
+    line_write(&l);
+}
+
+void fault_tell(const char *name, const char *what)
+{
+    struct line l = {.length = 0};
+    line_add(&l, "hmalloc: ");
+    line_add(&l, name);
+    line_add(&l, ": ");
+    line_add(&l, what);
+    line_write(&l);
+}
+
+void fault_touch(const void *address, const char *what, const void *block, size_t size)
+{
+    struct line l = {.length = 0};
+    line_add(&l, "hmalloc: access to ");
+    line_add_address(&l, address);
+    line_add(&l, ": ");
+    line_add(&l, what);
+    line_add(&l, " (");
+    line_add_address(&l, block);
+    line_add(&l, ", ");
+    line_add_number(&l, size);
+    line_add(&l, " bytes)");
     line_write(&l);
 }
 

@@ -6,6 +6,7 @@
 
 #include <pthread.h>
 
+#include "allocators/hmalloc/guard.h"
 #include "allocators/hmalloc/heap.h"
 #include "allocators/hmalloc/large.h"
 #include "allocators/hmalloc/magazine.h"
@@ -24,6 +25,7 @@ static void fork_prepare(void)
     lock_take(&thread_lock);
     for (struct heap *h = first_heap(); h; h = h->next)
         lock_take(&h->lock);
+    lock_take(&guard_lock);
     lock_take(&large_lock);
     lock_take(&chunk_lock);
     tagmap_lock();
@@ -36,6 +38,7 @@ static void fork_release(void (*leave)(struct lock *))
     tagmap_unlock(leave == lock_reset);
     leave(&chunk_lock);
     leave(&large_lock);
+    leave(&guard_lock);
     for (struct heap *h = first_heap(); h; h = h->next)
         leave(&h->lock);
     leave(&thread_lock);

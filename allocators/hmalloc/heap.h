@@ -70,10 +70,13 @@ struct heap {
     _Alignas(CACHE_LINE) struct lock lock;
     _Atomic bool is_orphan; /* no thread owns it: see remote.h */
     struct slab *partial[CLASS_COUNT];
-    size_t slab_bytes;        /* of all its slabs */
-    size_t block_bytes;       /* of all blocks in them */
-    size_t free_bytes;        /* of blocks that are in slabs, not in magazines */
-    size_t virgin_bytes;      /* of blocks never handed out */
+    size_t slab_bytes;             /* of all its slabs */
+    size_t block_bytes;            /* of all blocks in them */
+    size_t free_bytes;             /* of blocks that are in slabs, not in magazines */
+    size_t virgin_bytes;           /* of blocks never handed out */
+    struct quarantine *quarantine; /* harden.c */
+    uint64_t random;               /* slab.c, when hardened; 0: not seeded */
+    uint32_t class_slabs[CLASS_COUNT], class_out[CLASS_COUNT]; /* slabs; blocks handed out */
     size_t purge_at;          /* free_bytes from which on pages are looked for */
     struct heap *next;        /* in the list of all heaps: written once, before it is seen */
     struct heap *next_orphan; /* under the heap list's lock */

@@ -26,6 +26,8 @@ struct hmalloc_stats {
     size_t committed;      /* what may be resident: slabs, runs, mappings, dirty, kept, metadata */
     size_t metadata;       /* hmalloc's own data, without the tag map and descriptors */
     size_t mapped;         /* address space taken from the kernel, without the tag map */
+    size_t quarantined;    /* freed, held back (HMALLOC_HARDEN=2) */
+    size_t guarded;        /* of allocated, in guarded slots (HMALLOC_HARDEN=3) */
     uint64_t heaps_count;  /* ever made: threads alive at once, and a few shared ones */
     uint64_t faults_count; /* misuses survived (HMALLOC_ON_FAULT=report or ignore) */
 };
@@ -37,6 +39,24 @@ size_t hmalloc_purge(void);
 /* Walk all slabs of all heaps and compare figures, bitmaps and tags. 0, or -1 after one line on
  * stderr. */
 int hmalloc_check(void);
+
+/* Options: what HMALLOC_* of the environment say. Values are numbers in the unit the name ends in;
+ * a switch is 0 or 1, a choice the index of its name, a text 0 or 1 for whether it is set. */
+enum hmalloc_option_kind { HMALLOC_NUMBER, HMALLOC_SWITCH, HMALLOC_CHOICE, HMALLOC_TEXT };
+struct hmalloc_option {
+    const char *name;           /* "HMALLOC_DECAY_MS" */
+    const char *help;           /* a phrase */
+    const char *const *choices; /* of a choice: its names by value, ended by NULL */
+    enum hmalloc_option_kind kind;
+    int at_run_time; /* hmalloc_option_set can change it; else only the environment */
+    uint64_t minimum, maximum, standard, value;
+};
+/* The index-th option, from 0. ENOENT: there are not so many. */
+int hmalloc_option_at(size_t index, struct hmalloc_option *ret);
+/* By name. ENOENT: no such option. */
+int hmalloc_option_get(const char *name, uint64_t *ret);
+/* ENOENT; EPERM: only the environment can set it; EINVAL: out of bounds. */
+int hmalloc_option_set(const char *name, uint64_t value);
 
 #ifdef __cplusplus
 }

@@ -64,6 +64,8 @@ static unsigned capacity_next(const struct heap *h, unsigned class)
  * because it is large enough or there is no memory. */
 static bool grow(struct heap *h, unsigned class)
 {
+    if (options.hardened) /* every call is to come through the slow path */
+        return false;
     struct magazine *m = &h->magazines[class];
     struct bin *b = &h->bins[class];
     const unsigned capacity = capacity_next(h, class), old = m->array ? m->capacity : 0;

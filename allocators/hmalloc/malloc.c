@@ -2,7 +2,10 @@
  * on x86-64, two of malloc's to prefetch; everything else is out of line. */
 #include <string.h>
 
+#include "allocators/hmalloc/chunk.h"
 #include "allocators/hmalloc/fault.h"
+#include "allocators/hmalloc/guard.h"
+#include "allocators/hmalloc/harden.h"
 #include "allocators/hmalloc/heap.h"
 #include "allocators/hmalloc/large.h"
 #include "allocators/hmalloc/magazine.h"
@@ -27,6 +30,22 @@ static void *take_shared(unsigned class, bool *ret_zeroed)
     return block;
 }
 
+/* From HARDEN_FILL on; not 0: the block is sealed. */
+static NOINLINE void *take_hardened(size_t size, size_t alignment, bool *ret_zeroed)
+{
+    void *block = guard_alloc(size, alignment);
+    *ret_zeroed = true;
+    if (block)
+        return block;
+    const size_t padded = harden_padded(size, alignment);
+    if (padded == 0)
+        return large_alloc(size, alignment, ret_zeroed);
+    struct heap *h = thread_heap();
+    const unsigned class = size_class(padded);
+    block = h ? magazine_refill(h, class, ret_zeroed) : take_shared(class, ret_zeroed);
+    return block ? harden_seal(block, size) : NULL;
+}
+
 /* ret_zeroed: the block reads as zeros. */
 static void *take(size_t size, bool *ret_zeroed)
 {
@@ -34,7 +53,9 @@ static void *take(size_t size, bool *ret_zeroed)
     *ret_zeroed = false;
     if (!thread_init())
         return api_out_of_memory();
-    if (size > SLAB_MAX) {
+    if (UNLIKELY(options.hardened >= HARDEN_FILL)) {
+        block = take_hardened(size, GRANULE, ret_zeroed);
+    } else if (size > SLAB_MAX) {
         block = large_alloc(size, GRANULE, ret_zeroed);
     } else {
         struct heap *h = thread_heap();
@@ -80,7 +101,7 @@ void *API(malloc)(size_t size)
 
 static void free_foreign(const char *call, void *block)
 {
-    fault(call, block, "is no block of hmalloc");
+    fault(call, block, chunk_owns(block) ? FAULT_GONE : FAULT_FOREIGN);
 }
 
 static void free_small(void *block, tag_t tag)
@@ -107,6 +128,8 @@ static NOINLINE void free_slow(void *block, tag_t tag)
         return;
     if (tag == 0 || !tagmap_owns(block)) {
         free_foreign("free", block);
+    } else if (UNLIKELY(options.hardened)) {
+        harden_free(block, tag);
     } else if (tag & TAG_SPECIAL) {
         large_free(block, tag);
         purge_step(NULL);
@@ -157,6 +180,8 @@ static size_t usable(const char *call, void *block)
         free_foreign(call, block);
         return 0;
     }
+    if (UNLIKELY(options.hardened))
+        return harden_usable(call, block, tag);
     return tag & TAG_SPECIAL ? large_usable(block, tag) : class_size(class_of_tag(tag));
 }
 
@@ -189,9 +214,11 @@ void *API(realloc)(void *block, size_t size)
         errno = EINVAL;
         return NULL;
     }
+    const tag_t tag = tagmap_get(block);
+    if (UNLIKELY(harden_knows_size(tag)))
+        return move(block, old, size);
     if (size <= old && size >= old / 2)
         return block;
-    const tag_t tag = tagmap_get(block);
     if ((tag & TAG_SPECIAL) && size > SLAB_MAX) {
         void *to = large_resize(block, tag, size);
         if (to) {
@@ -213,6 +240,12 @@ void *API(memalign)(size_t alignment, size_t size)
         return API(malloc)(size);
     if (size > SIZE_LIMIT)
         return api_out_of_memory();
+    if (!thread_init())
+        return api_out_of_memory();
+    if (UNLIKELY(options.hardened >= HARDEN_FILL)) {
+        void *block = take_hardened(size, alignment, &zeroed);
+        return block ? block : api_out_of_memory();
+    }
     /* Slabs start at a multiple of 64 KiB and blocks at multiples of their size: a size that is a
      * multiple of the alignment is enough. So is every coarser class (sizes.h). */
     size_t rounded = ALIGN_UP(size ? size : 1, alignment);
@@ -220,8 +253,6 @@ void *API(memalign)(size_t alignment, size_t size)
         rounded = (size_t)1 << (64 - __builtin_clzl(rounded - 1));
     if (rounded <= SLAB_MAX && alignment <= SLAB_MAX)
         return API(malloc)(rounded);
-    if (!thread_init())
-        return api_out_of_memory();
     void *block = large_alloc(size, alignment, &zeroed);
     return block ? block : api_out_of_memory();
 }

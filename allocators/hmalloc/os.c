@@ -144,10 +144,10 @@ void os_huge(void *address, size_t size, bool wanted)
     os_advise(address, size, wanted ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
 }
 
-bool os_protect_none(void *address, size_t size)
+bool os_protect(void *address, size_t size, bool usable)
 {
     const int saved = errno;
-    const bool done = mprotect(address, size, PROT_NONE) == 0;
+    const bool done = mprotect(address, size, usable ? PROT_READ | PROT_WRITE : PROT_NONE) == 0;
     errno = saved;
     return done;
 }

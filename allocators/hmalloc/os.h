@@ -27,7 +27,8 @@ bool os_resize(void *address, size_t old_size, size_t new_size);
 /* Move a mapping onto a larger one, which it replaces from its start on. False: nothing changed. */
 bool os_move(void *from, void *to, size_t old_size, size_t new_size);
 void os_huge(void *address, size_t size, bool wanted);
-bool os_protect_none(void *address, size_t size);
+/* May it be read and written, or not touched at all. False: nothing changed. */
+bool os_protect(void *address, size_t size, bool usable);
 /* RLIMIT_AS; SIZE_MAX without one. */
 size_t os_address_space_max(void);
 

@@ -131,7 +131,7 @@ static uint32_t without_strangers(const struct heap *h, struct message *m)
         if (LIKELY(heap_of_tag(tagmap_get(m->blocks[i])) == h))
             m->blocks[kept++] = m->blocks[i];
         else
-            fault("free", m->blocks[i], "double free: the block is free already");
+            fault("free", m->blocks[i], FAULT_FREE_ALREADY);
     return kept;
 }
 

@@ -54,9 +54,20 @@ static unsigned bitmap_words(unsigned blocks)
     return (blocks + 63) / 64;
 }
 
+/* Hardened there is a second bitmap behind the first: blocks in the quarantine. */
+static unsigned bitmap_words_all(unsigned blocks)
+{
+    return bitmap_words(blocks) * (options.hardened >= HARDEN_FILL ? 2 : 1);
+}
+
+static uint64_t *held_bits(const struct slab *s)
+{
+    return s->bitmap + bitmap_words(s->blocks);
+}
+
 static bool bitmap_new(struct slab *s)
 {
-    const unsigned words = bitmap_words(s->blocks);
+    const unsigned words = bitmap_words_all(s->blocks);
     s->bitmap = words <= SLAB_INLINE_WORDS ? s->inline_bits : meta_alloc(words * sizeof(uint64_t));
     if (s->bitmap)
         memset(s->bitmap, 0, words * sizeof(uint64_t));
@@ -85,6 +96,7 @@ static struct slab *slab_new(struct heap *h, unsigned class)
     h->slab_bytes += s->units * UNIT_SIZE;
     h->block_bytes += (size_t)s->blocks * size;
     h->virgin_bytes += (size_t)s->blocks * size;
+    h->class_slabs[class]++;
     list_add_first(h, s);
     return s;
 }
@@ -93,12 +105,13 @@ static void slab_end(struct heap *h, struct slab *s)
 {
     if (s->listed)
         list_remove(h, s);
+    h->class_slabs[s->class_index]--;
     h->slab_bytes -= s->units * UNIT_SIZE;
     h->block_bytes -= (size_t)s->blocks * s->size;
     h->free_bytes -= (size_t)s->free_count * s->size;
     h->virgin_bytes -= (size_t)(s->blocks - s->virgin) * s->size;
     if (s->bitmap != s->inline_bits)
-        meta_free(s->bitmap, bitmap_words(s->blocks) * sizeof(uint64_t));
+        meta_free(s->bitmap, bitmap_words_all(s->blocks) * sizeof(uint64_t));
     chunk_give(s, s->virgin > 0 || !s->clean);
 }
 
@@ -228,10 +241,61 @@ static unsigned take_virgin(struct slab *s, void **out, unsigned want, bool *fir
     return got;
 }
 
+/* Hardened: all blocks of a new slab are free ones, so that any of them may be the first. */
+static void slab_open(struct heap *h, struct slab *s)
+{
+    for (unsigned i = 0; i < s->blocks; i++)
+        s->bitmap[i / 64] |= (uint64_t)1 << (i % 64);
+    h->virgin_bytes -= (size_t)s->blocks * s->size;
+    h->free_bytes += (size_t)s->blocks * s->size;
+    s->virgin = s->free_count = s->blocks;
+    s->purged = s->clean ? pages_of(0, s->units * UNIT_SIZE) : 0;
+}
+
+/* xorshift64 (Marsaglia, 2003), seeded by the kernel: an order that is hard to guess, no secret. */
+static uint64_t random_next(struct heap *h)
+{
+    if (h->random == 0)
+        h->random = os_random() | 1;
+    h->random ^= h->random << 13;
+    h->random ^= h->random >> 7;
+    h->random ^= h->random << 17;
+    return h->random;
+}
+
+/* Hardened: one block, somewhere in the slab. */
+static unsigned take_random(struct heap *h, unsigned class, void **out, bool *ret_zeroed)
+{
+    struct slab *s = h->partial[class];
+    if (!s) {
+        s = slab_new(h, class);
+        if (!s)
+            return 0;
+        slab_open(h, s);
+    }
+    unsigned i = (unsigned)(random_next(h) % s->blocks), w = i / 64;
+    uint64_t bits = s->bitmap[w] & ~(uint64_t)0 << (i % 64);
+    while (bits == 0) {
+        w = (w + 1) % bitmap_words(s->blocks);
+        bits = s->bitmap[w];
+    }
+    i = w * 64 + (unsigned)__builtin_ctzl(bits);
+    s->bitmap[w] &= ~((uint64_t)1 << (i % 64));
+    h->free_bytes -= s->size;
+    h->class_out[class]++;
+    *ret_zeroed = s->purged && page_use(s, i);
+    *out = s->base + (size_t)i * s->size;
+    if (--s->free_count == 0)
+        list_remove(h, s);
+    return 1;
+}
+
 unsigned slab_take(struct heap *h, unsigned class, void **out, unsigned want, bool *ret_zeroed)
 {
     unsigned got = 0;
     bool zeroed, ignored;
+    if (UNLIKELY(options.hardened >= HARDEN_FILL))
+        return take_random(h, class, out, ret_zeroed);
     while (got < want) {
         struct slab *s = h->partial[class];
         /* A new slab only for the first block; what is left of several is put together. */
@@ -243,6 +307,7 @@ unsigned slab_take(struct heap *h, unsigned class, void **out, unsigned want, bo
         if (s->free_count == 0 && s->virgin == s->blocks)
             list_remove(h, s);
     }
+    h->class_out[class] += got;
     if (got > 0)
         *ret_zeroed = zeroed;
     if (got > 0 && got < want)
@@ -256,6 +321,7 @@ static void put_done(struct heap *h, struct slab *s, unsigned count)
 {
     s->free_count = (uint16_t)(s->free_count + count);
     h->free_bytes += (size_t)count * s->size;
+    h->class_out[s->class_index] -= count;
     if (!s->listed && count > 0)
         list_add_second(h, s);
     /* Even the one in use: magazines see to it that this is rare, and an empty slab of every class
@@ -268,11 +334,11 @@ static void put_done(struct heap *h, struct slab *s, unsigned count)
 static NOINLINE void put_fault(const struct slab *s, const void *block, uint32_t index)
 {
     const uint32_t offset = (uint32_t)((const char *)block - s->base);
-    const char *what = "double free: the block is free already";
+    const char *what = FAULT_FREE_ALREADY;
     if (index * s->size != offset)
-        what = "points into a block, not to its start";
+        what = FAULT_INSIDE;
     else if (index >= s->virgin)
-        what = "was never allocated";
+        what = FAULT_VIRGIN;
     fault("free", block, what);
 }
 
@@ -323,7 +389,7 @@ void slab_put(struct heap *h, void *const *blocks, size_t count)
         size_t row = 1;
         /* Its slab is gone: all blocks of it had come back already. */
         if (UNLIKELY(s->kind != UNIT_SLAB || s->heap != h)) {
-            fault("free", blocks[0], "double free: the block is free already");
+            fault("free", blocks[0], FAULT_FREE_ALREADY);
         } else {
             row = put_row(s, blocks, count, &set);
             put_done(h, s, set);
@@ -333,12 +399,34 @@ void slab_put(struct heap *h, void *const *blocks, size_t count)
     }
 }
 
-bool slab_has(const struct slab *s, const void *block)
+/* ---- for harden.c ---- */
+
+enum slab_block slab_state(const struct slab *s, const void *block)
 {
     const uint32_t offset = (uint32_t)((const char *)block - s->base);
     const uint32_t i = (uint32_t)(((uint64_t)offset * s->reciprocal) >> 32);
-    return i >= s->virgin || (s->bitmap[i / 64] >> (i % 64) & 1);
+    const uint64_t bit = (uint64_t)1 << (i % 64);
+    if (i * s->size != offset || i >= s->blocks)
+        return SLAB_BLOCK_INSIDE;
+    if (i >= s->virgin)
+        return SLAB_BLOCK_VIRGIN;
+    if (s->bitmap[i / 64] & bit)
+        return SLAB_BLOCK_FREE;
+    return options.hardened >= HARDEN_FILL && (held_bits(s)[i / 64] & bit) ? SLAB_BLOCK_FREE
+                                                                           : SLAB_BLOCK_USED;
 }
+
+void slab_hold(struct slab *s, const void *block, bool held)
+{
+    const unsigned i = (unsigned)((size_t)((const char *)block - s->base) / s->size);
+    const uint64_t bit = (uint64_t)1 << (i % 64);
+    if (held)
+        held_bits(s)[i / 64] |= bit;
+    else
+        held_bits(s)[i / 64] &= ~bit;
+}
+
+/* ---- checking ---- */
 
 static bool slab_check_one(const struct heap *h, const struct slab *s)
 {

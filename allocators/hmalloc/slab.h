@@ -16,8 +16,13 @@ void slab_put(struct heap *h, void *const *blocks, size_t count);
 size_t slab_purge(struct heap *h);
 /* Has so much come back since the last time that it is worth it? */
 bool slab_purge_due(struct heap *h);
-/* Is this block in its slab, free, as far as the slab knows? For double free checks at once. */
-bool slab_has(const struct slab *s, const void *block);
+
+/* For harden.c: what a pointer into a slab is, as far as the slab knows. */
+enum slab_block { SLAB_BLOCK_USED, SLAB_BLOCK_FREE, SLAB_BLOCK_INSIDE, SLAB_BLOCK_VIRGIN };
+enum slab_block slab_state(const struct slab *s, const void *block);
+/* A block in use that counts as free all the same; from HARDEN_FILL on. */
+void slab_hold(struct slab *s, const void *block, bool held);
+
 /* Figures and bitmaps of all listed slabs agree: true, or false after a line on stderr. */
 bool slab_check(const struct heap *h);
 

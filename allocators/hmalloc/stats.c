@@ -4,6 +4,8 @@
 #include <stdio.h>
 
 #include "allocators/hmalloc/fault.h"
+#include "allocators/hmalloc/guard.h"
+#include "allocators/hmalloc/harden.h"
 #include "allocators/hmalloc/hmalloc.h"
 #include "allocators/hmalloc/large.h"
 #include "allocators/hmalloc/magazine.h"
@@ -25,7 +27,7 @@ const char *hmalloc_version(void)
 }
 
 struct slab_sums {
-    size_t slabs, handed_out, free, magazines;
+    size_t slabs, handed_out, free, magazines, held;
     uint64_t heaps;
 };
 
@@ -37,6 +39,7 @@ static struct slab_sums slab_sums(void)
         sums.heaps++;
         sums.slabs += h->slab_bytes;
         sums.free += h->free_bytes;
+        sums.held += harden_held(h);
         sums.handed_out += h->block_bytes - h->free_bytes - h->virgin_bytes;
         sums.magazines += magazine_held(h);
         lock_leave(&h->lock);
@@ -49,13 +52,15 @@ void hmalloc_stats_get(struct hmalloc_stats *ret)
     const struct slab_sums slabs = slab_sums();
     const struct large_figures large = large_figures();
     const struct chunk_figures chunks = chunk_figures();
-    const size_t small =
-        slabs.handed_out > slabs.magazines ? slabs.handed_out - slabs.magazines : 0;
+    const size_t idle = slabs.magazines + slabs.held, guarded = guard_bytes();
+    const size_t small = slabs.handed_out > idle ? slabs.handed_out - idle : 0;
     *ret = (struct hmalloc_stats){
-        .allocated = small + large.run_bytes + large.direct_bytes,
+        .allocated = small + guarded + large.run_bytes + large.direct_bytes,
         .large = large.run_bytes + large.direct_bytes,
         .magazines = slabs.magazines,
         .slabs_free = slabs.free,
+        .quarantined = slabs.held,
+        .guarded = guarded,
         .dirty = chunks.dirty_units << UNIT_SHIFT,
         .kept = large.cached_bytes,
         .metadata = meta_bytes(),

@@ -3,6 +3,7 @@
 #include <pthread.h>
 
 #include "allocators/hmalloc/fork.h"
+#include "allocators/hmalloc/harden.h"
 #include "allocators/hmalloc/magazine.h"
 #include "allocators/hmalloc/options.h"
 #include "allocators/hmalloc/purge.h"
@@ -41,6 +42,7 @@ bool thread_init(void)
     if (!ready) {
         options_init();
         ready = tagmap_init() && heap_shared_init();
+        harden_init();
         atomic_store_explicit(&is_ready, ready, memory_order_release);
     }
     lock_leave(&thread_init_lock);
