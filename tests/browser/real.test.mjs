@@ -100,7 +100,10 @@ describe('a real daemon', () => {
 
   it('fills the form from a preset', () =>
     on('/submit?preset=fits', async (page) => {
-      await page.getByText(/classic-next/).first().waitFor();
+      await page
+        .getByText(/classic-next/)
+        .first()
+        .waitFor();
       const chosen = await page.locator('select').evaluateAll((all) => all.map((s) => s.value));
       assert.ok(chosen.includes('fits'), `no select says fits: ${chosen}`);
     }));
