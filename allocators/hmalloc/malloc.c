@@ -111,7 +111,8 @@ static void free_small(void *block, tag_t tag)
         magazine_overflow(h, class_of_tag(tag), block);
         purge_step(h);
     } else if (h) {
-        remote_free(h, to, block, class_of_tag(tag));
+        if (remote_free(h, to, block, class_of_tag(tag)))
+            purge_step(NULL);
     } else {
         lock_take(&to->lock);
         slab_put(to, &block, 1);

@@ -48,7 +48,8 @@ static void put_now(struct heap *to, void *block)
     lock_leave(&to->lock);
 }
 
-static void message_post(struct heap *h, struct heap *to, struct message *m)
+/* True: we did the owner's work, and there may be more to purge. */
+static bool message_post(struct heap *h, struct heap *to, struct message *m)
 {
     struct message *old = atomic_load_explicit(&to->inbox, memory_order_relaxed);
     do {
@@ -66,25 +67,28 @@ static void message_post(struct heap *h, struct heap *to, struct message *m)
     if (atomic_load_explicit(&to->is_orphan, memory_order_seq_cst))
         lock_take(&to->lock);
     else if (depth < INBOX_DEEP || !lock_try(&to->lock))
-        return;
-    (void)remote_drain(to, false, h);
+        return false;
+    const bool drained = remote_drain(to, false, h);
+    if (drained && slab_purge_due(to))
+        (void)slab_purge(to);
     lock_leave(&to->lock);
+    return drained;
 }
 
-static void outbox_post(struct heap *h, struct outbox *out)
+static bool outbox_post(struct heap *h, struct outbox *out)
 {
     struct message *m = out->message;
     out->message = NULL;
     out->bytes = 0;
-    if (m)
-        message_post(h, out->to, m);
+    return m && message_post(h, out->to, m);
 }
 
-void remote_free(struct heap *h, struct heap *to, void *block, unsigned class)
+bool remote_free(struct heap *h, struct heap *to, void *block, unsigned class)
 {
     struct outbox *out = &h->outboxes[((uintptr_t)to / sizeof(struct heap)) % OUTBOXES];
+    bool drained = false;
     if (UNLIKELY(out->to != to)) {
-        outbox_post(h, out);
+        drained = outbox_post(h, out);
         out->to = to;
     }
     struct message *m = out->message;
@@ -92,20 +96,21 @@ void remote_free(struct heap *h, struct heap *to, void *block, unsigned class)
         m = message_get(h);
         if (!m) {
             put_now(to, block);
-            return;
+            return true;
         }
         out->message = m;
     }
     m->blocks[m->count++] = block;
     out->bytes += class_size(class);
     if (m->count == MESSAGE_BLOCKS || out->bytes >= OUTBOX_BYTES)
-        outbox_post(h, out);
+        drained = outbox_post(h, out) || drained;
+    return drained;
 }
 
 void remote_flush(struct heap *h)
 {
     for (unsigned i = 0; i < OUTBOXES; i++)
-        outbox_post(h, &h->outboxes[i]);
+        (void)outbox_post(h, &h->outboxes[i]);
 }
 
 /* To the bin while it has room: that is where the owner looks next. Returns how many remain. */

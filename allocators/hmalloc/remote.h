@@ -27,8 +27,9 @@ struct message {
 };
 _Static_assert(sizeof(struct message) == 512, "a message is eight cache lines");
 
-/* Owner of `h`, which is not the heap `to` of the block. */
-void remote_free(struct heap *h, struct heap *to, void *block, unsigned class);
+/* Owner of `h`, which is not the heap `to` of the block. True: what had come to `to` went to its
+ * slabs, because its owner is gone or does not look: purge_step is due. */
+bool remote_free(struct heap *h, struct heap *to, void *block, unsigned class);
 /* Post everything in the outboxes. Owner. */
 void remote_flush(struct heap *h);
 /* What has arrived goes to slabs, or, for the owner, to his bins while there is room. Needs the

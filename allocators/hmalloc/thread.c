@@ -31,6 +31,7 @@ static void thread_exit(void *heap)
         return;
     heap_mine = &heap_dead;
     thread_leave(h, true);
+    purge_step(NULL);
 }
 
 bool thread_init(void)
