@@ -12,6 +12,9 @@
 static _Atomic uint64_t
     next_ms; /* of the next timed step. Relaxed; who moves it on does the step */
 
+/* However often it was wrong: what an idle process may keep. */
+#define LEARNED_MAX (MIB(64) >> UNIT_SHIFT)
+
 /* Units kept because giving them back was wrong before. A race loses a step of learning. Relaxed.
  */
 static _Atomic size_t learned_units;
@@ -36,8 +39,11 @@ static size_t keep_units(const struct chunk_figures *f)
 static size_t learn(void)
 {
     const size_t regret = chunk_regret();
-    if (regret > 0 && atomic_fetch_add_explicit(&strikes, 1, memory_order_relaxed) + 1 >= STRIKES)
-        atomic_fetch_add_explicit(&learned_units, regret, memory_order_relaxed);
+    if (regret > 0 && atomic_fetch_add_explicit(&strikes, 1, memory_order_relaxed) + 1 >= STRIKES) {
+        const size_t now = atomic_load_explicit(&learned_units, memory_order_relaxed) + regret;
+        atomic_store_explicit(&learned_units, now < LEARNED_MAX ? now : LEARNED_MAX,
+                              memory_order_relaxed);
+    }
     return regret;
 }
 
