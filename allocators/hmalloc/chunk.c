@@ -390,3 +390,42 @@ size_t chunk_purge(size_t keep_units, size_t budget_units)
     lock_leave(&chunk_lock);
     return purged;
 }
+
+/* Chunks of which nothing but the descriptors is in use, out of the list. */
+static struct chunk *chunks_empty(void)
+{
+    struct chunk *empty = NULL, **at = &chunks;
+    while (*at) {
+        struct chunk *c = *at;
+        if (bits_count(&c->free, 1, c->units - 1) < c->units - 1) {
+            at = &c->next;
+            continue;
+        }
+        units_subtract(&dirty_units, c->dirty_count);
+        units_subtract(&clean_units, c->units - 1 - c->dirty_count);
+        units_subtract(&chunks_count, 1);
+        *at = c->next;
+        c->next = empty;
+        empty = c;
+    }
+    if (units_now(&dirty_units) < dirty_low)
+        dirty_low = units_now(&dirty_units);
+    return empty;
+}
+
+size_t chunk_release(void)
+{
+    size_t bytes = 0;
+    lock_take(&chunk_lock);
+    struct chunk *c = chunks_empty();
+    lock_leave(&chunk_lock);
+    while (c) {
+        struct chunk *next = c->next;
+        tagmap_unclaim(c->base, c->units);
+        os_unmap(c->base, c->units * UNIT_SIZE);
+        bytes += c->units * UNIT_SIZE;
+        meta_free(c, sizeof *c);
+        c = next;
+    }
+    return bytes;
+}

@@ -75,6 +75,8 @@ size_t chunk_dirty_low(void);
 /* Units that were given back to the kernel and had to be fetched again soon after, since the last
  * call: each was a mistake. */
 size_t chunk_regret(void);
+/* Unmap chunks without a block, for when addresses are short. Returns the bytes. */
+size_t chunk_release(void);
 
 extern struct lock chunk_lock; /* for fork.c */
 

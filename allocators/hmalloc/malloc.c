@@ -46,6 +46,21 @@ static NOINLINE void *take_hardened(size_t size, size_t alignment, bool *ret_zer
     return block ? harden_seal(block, size) : NULL;
 }
 
+/* Nothing left: what was free elsewhere, once its addresses went back to the kernel. */
+static NOINLINE void *take_last(size_t size, bool *ret_zeroed)
+{
+    void *block = NULL;
+    if (!purge_release(size))
+        return api_out_of_memory();
+    if (UNLIKELY(options.hardened >= HARDEN_FILL))
+        block = take_hardened(size, GRANULE, ret_zeroed);
+    else if (size > SLAB_MAX)
+        block = large_alloc(size, GRANULE, ret_zeroed);
+    else
+        block = take_shared(size_class(size), ret_zeroed);
+    return block ? block : api_out_of_memory();
+}
+
 /* ret_zeroed: the block reads as zeros. */
 static void *take(size_t size, bool *ret_zeroed)
 {
@@ -67,7 +82,7 @@ static void *take(size_t size, bool *ret_zeroed)
         else
             block = magazine_refill(h, class, ret_zeroed);
     }
-    return block ? block : api_out_of_memory();
+    return block ? block : take_last(size, ret_zeroed);
 }
 
 static NOINLINE void *malloc_slow(size_t size)
@@ -194,9 +209,11 @@ size_t API(malloc_usable_size)(void *block)
 static void *move(void *block, size_t old, size_t size)
 {
     bool zeroed;
-    void *to = size > old && size > SLAB_MAX ? large_alloc_growing(size) : take(size, &zeroed);
+    void *to = size > old && size > SLAB_MAX ? large_alloc_growing(size) : NULL;
     if (!to)
-        return api_out_of_memory();
+        to = take(size, &zeroed);
+    if (!to)
+        return NULL;
     memcpy(to, block, old < size ? old : size);
     API(free)(block);
     return to;

@@ -105,3 +105,13 @@ size_t purge_all(void)
     bytes += chunk_purge(0, SIZE_MAX) << UNIT_SHIFT;
     return bytes + large_purge(0);
 }
+
+bool purge_release(size_t size)
+{
+    const size_t most = chunk_figures().chunks * CHUNK_SIZE + large_figures().cached_bytes;
+    if (size > most)
+        return false;
+    const bool any = large_figures().cached_bytes > 0;
+    (void)purge_all();
+    return chunk_release() > 0 || any;
+}

@@ -15,5 +15,8 @@
 void purge_step(struct heap *h);
 /* Everything that can go, of all heaps. Returns the bytes. */
 size_t purge_all(void);
+/* The kernel has no addresses left for a block of this size: the same, and whole chunks that are
+ * free. True: it is worth trying again. */
+bool purge_release(size_t size);
 
 #endif
