@@ -83,7 +83,7 @@ static int results_page_reply(struct api_context *api, const struct http_request
 static const char csv_head[] =
     "job,finished,project,branch,commit,workload,params_key,threads,pages,allocator,options,"
     "sha256,version,host_key,protocol_key,metric,unit,direction,value,low,high,confidence,count,"
-    "ratio,ratio_low,ratio_high,noise,null_share,harness_bound,steady,reason\r\n";
+    "ratio,ratio_low,ratio_high,noise,null_share,harness_bound,steady,reason,measured\r\n";
 
 /* A field a spreadsheet would take for a formula gets an apostrophe before it (OWASP), and is
  * quoted as RFC 4180 says. */
@@ -151,7 +151,8 @@ static void csv_row(struct http_text *out, const struct store_result *row)
         csv_number(out, last[i]);
     http_text_puts(out, s->harness_bound ? "true," : "false,");
     http_text_puts(out, !isfinite(s->value) ? "," : s->unsteady ? "false," : "true,");
-    csv_field(out, s->reason);
+    csv_text(out, s->reason);
+    csv_field(out, store_measured_name(s->measured));
     http_text_puts(out, "\r\n");
 }
 

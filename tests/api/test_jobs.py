@@ -253,6 +253,33 @@ class Jobs(ServerCase):
             self.assertEqual(bool(link), page.json["next"] is not None)
         self.assertEqual(items, [json.loads(x) for x in lines])
 
+    def test_csv_says_what_json_says(self):
+        trials = {"workload": "table-cold", "params": {"live": 1000}}
+        uuid = self.server.submit(changed(workloads=[JOB["workloads"][0], trials]))
+        self.server.finish(uuid)
+        base = f"/api/v1/results?job={uuid}&format="
+        text = self.server.get(base + "csv").body.decode()
+        rows = list(csv.DictReader(io.StringIO(text, newline="")))
+        items = [json.loads(x) for x in self.server.get(base + "ndjson").body.splitlines()]
+        self.assertEqual(len(rows), len(items))
+        self.assertGreater(len(rows), 5)
+        for row, item in zip(rows, items):
+            del item["subject"]  # allocator and options in one word
+            self.assertEqual(set(row), set(item))
+            self.assertEqual(row.pop("options"), ",".join(item.pop("options")))
+            item["reason"] = item["reason"] and item["reason"].replace("=no", "'=no", 1)
+            for name, value in item.items():
+                said = row[name]
+                if value is None:
+                    self.assertEqual(said, "", name)
+                elif isinstance(value, bool):
+                    self.assertEqual(said, "true" if value else "false", name)
+                elif isinstance(value, (int, float)):
+                    self.assertEqual(float(said), value, name)
+                else:
+                    self.assertEqual(said, value, name)
+        self.assertEqual({r["measured"] for r in rows if r["value"]}, {"ring", "trial"})
+
     def test_filters(self):
         self.server.finish(self.server.submit(changed(labels={"project": "f", "commit": "c9"})))
         base = "/api/v1/results?project=f"
