@@ -64,22 +64,15 @@ static int write_entry(struct writer *w, struct api_context *api, struct store_v
 static int allocators_get(void *ctx, struct http_request *rq, struct http_reply *reply,
                           struct err *e)
 {
-    (void)rq;
     struct api_context *api = api_of(ctx);
     cleanup_(store_view_release_p) struct store_view *v = NULL;
     cleanup_writer struct writer w = {0};
-    w_begin(&w, '{');
-    w_open(&w, "items", '[');
+    struct list_page page;
+    list_page_begin(&page, &w, NULL);
     int r = view_acquire(api, &v, e);
     for (uint32_t i = 0; i < catalog_count(api->catalog) && r == 0; i++)
         r = write_entry(&w, api, v, catalog_get(api->catalog, i), e);
-    if (r < 0)
-        return r;
-    w_end(&w, ']');
-    w_null(&w, "next");
-    w_end(&w, '}');
-    http_reply_etag(reply);
-    return w_reply(&w, reply, e);
+    return r < 0 ? r : list_page_reply(&page, rq, reply, e);
 }
 
 static int allocator_get(void *ctx, struct http_request *rq, struct http_reply *reply,

@@ -62,10 +62,14 @@ struct list_page {
     int64_t last, next; /* next: the cursor of the page after this one, 0 none */
 };
 
+/* Without a request (NULL) the list is one page, however long. */
 void list_page_begin(struct list_page *page, struct writer *w, const struct http_request *rq);
 /* Whether the row with this id belongs on the page; the caller then writes it. */
 bool list_page_take(struct list_page *page, int64_t id);
-/* Close the list and reply, with the Link header and an ETag. */
+/* Close the list; if a page follows, with a Link header. Of one page: rq and reply may be NULL. */
+void list_page_end(const struct list_page *page, const struct http_request *rq,
+                   struct http_reply *reply);
+/* Close the list and reply, with an ETag too. */
 int list_page_reply(const struct list_page *page, const struct http_request *rq,
                     struct http_reply *reply, struct err *e);
 

@@ -5,27 +5,15 @@
 #include <stdio.h>
 #include <string.h>
 
-static char *text_take(struct writer *w)
+static char *list_take(const struct list_page *page)
 {
-    if (w->text.failed) {
-        http_text_done(&w->text);
+    struct http_text *text = &page->w->text;
+    list_page_end(page, NULL, NULL);
+    if (text->failed) {
+        http_text_done(text);
         return NULL;
     }
-    return w->text.data;
-}
-
-static void list_begin(struct writer *w)
-{
-    w_begin(w, '{');
-    w_open(w, "items", '[');
-}
-
-static char *list_take(struct writer *w)
-{
-    w_end(w, ']');
-    w_null(w, "next");
-    w_end(w, '}');
-    return text_take(w);
+    return text->data;
 }
 
 /* ---- workloads ---- */
@@ -105,19 +93,21 @@ static void write_workload(struct writer *w, const struct workload *wl)
 char *rows_workloads_text(void)
 {
     struct writer w = {0};
-    list_begin(&w);
+    struct list_page page;
+    list_page_begin(&page, &w, NULL);
     for (const struct workload *const *at = workloads; *at; at++)
         write_workload(&w, *at);
-    return list_take(&w);
+    return list_take(&page);
 }
 
 char *rows_metrics_text(void)
 {
     struct writer w = {0};
-    list_begin(&w);
+    struct list_page page;
+    list_page_begin(&page, &w, NULL);
     for (unsigned i = 0; i < METRIC_COUNT_; i++)
         write_metric(&w, &metrics[i]);
-    return list_take(&w);
+    return list_take(&page);
 }
 
 /* ---- presets ---- */
@@ -142,10 +132,11 @@ static void write_preset(struct writer *w, const struct job_preset *preset)
 char *rows_presets_text(void)
 {
     struct writer w = {0};
-    list_begin(&w);
+    struct list_page page;
+    list_page_begin(&page, &w, NULL);
     for (unsigned i = 0; job_preset_at(i); i++)
         write_preset(&w, job_preset_at(i));
-    return list_take(&w);
+    return list_take(&page);
 }
 
 /* ---- handlers ---- */

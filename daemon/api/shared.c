@@ -60,7 +60,7 @@ static void list_next(struct writer *w, const struct http_request *rq, struct ht
 
 void list_page_begin(struct list_page *page, struct writer *w, const struct http_request *rq)
 {
-    *page = (struct list_page){.w = w, .limit = list_limit(rq)};
+    *page = (struct list_page){.w = w, .limit = rq ? list_limit(rq) : UINT32_MAX};
     w_begin(w, '{');
     w_open(w, "items", '[');
 }
@@ -76,12 +76,18 @@ bool list_page_take(struct list_page *page, int64_t id)
     return true;
 }
 
-int list_page_reply(const struct list_page *page, const struct http_request *rq,
-                    struct http_reply *reply, struct err *e)
+void list_page_end(const struct list_page *page, const struct http_request *rq,
+                   struct http_reply *reply)
 {
     w_end(page->w, ']');
     list_next(page->w, rq, reply, page->next);
     w_end(page->w, '}');
+}
+
+int list_page_reply(const struct list_page *page, const struct http_request *rq,
+                    struct http_reply *reply, struct err *e)
+{
+    list_page_end(page, rq, reply);
     http_reply_etag(reply);
     return w_reply(page->w, reply, e);
 }

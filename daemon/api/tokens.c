@@ -233,16 +233,14 @@ static int tokens_get(void *ctx, struct http_request *rq, struct http_reply *rep
     (void)rq;
     cleanup_(store_view_release_p) struct store_view *v = NULL;
     cleanup_writer struct writer w = {0};
-    w_begin(&w, '{');
-    w_open(&w, "items", '[');
+    struct list_page page;
+    list_page_begin(&page, &w, NULL);
     int r = view_acquire(api_of(ctx), &v, e);
     if (r == 0)
         r = store_view_tokens(v, token_each, &w, e);
     if (r < 0)
         return r;
-    w_end(&w, ']');
-    w_null(&w, "next");
-    w_end(&w, '}');
+    list_page_end(&page, NULL, NULL);
     return w_reply(&w, reply, e);
 }
 
