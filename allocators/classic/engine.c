@@ -10,6 +10,13 @@
 #include "allocators/classic/policy.h"
 
 struct heap heap;
+const char fault_name[] = "classic";
+
+noreturn void fault_locked(const char *call, const void *payload, const char *what)
+{
+    lock_leave(&heap.lock);
+    fault(call, payload, what);
+}
 
 /* Put a free block on file: tag, the size in its last word, its successor's flag, the policy. */
 static void file_free(struct block *b, size_t size)

@@ -7,7 +7,10 @@
 
 #include "allocators/api/api.h"
 #include "allocators/classic/block.h"
-#include "allocators/classic/lock.h"
+#include "allocators/common/classic.h"
+#include "allocators/common/fault.h"
+#include "allocators/common/large.h"
+#include "allocators/common/lock.h"
 
 #define REGION_MIN   ((size_t)1 << 20)
 #define REGION_STEP  ((size_t)64 << 20) /* up to it the heap doubles, beyond it grows by 1/64 */
@@ -29,8 +32,6 @@ struct heap {
     size_t free_bytes;      /* of all free blocks */
     size_t free_count;
     size_t used_count;
-    size_t large_bytes;
-    size_t large_count;
 };
 
 extern struct heap heap;
@@ -48,21 +49,7 @@ struct block *block_release(struct block *b);
 /* Take a free block out of the policy and the figures. */
 void block_unfile(struct block *b);
 
-/* large.c. Take the lock themselves, for the figures. */
-struct large;
-void *large_alloc(size_t alignment, size_t size);
-struct large *large_of(const void *payload); /* NULL: no large block of ours starts there */
-void large_free(struct large *large);
-size_t large_usable(const struct large *large);
-void *large_resize(struct large *large, size_t size); /* NULL and ENOMEM: block unchanged */
-
-/* fault.c: one line on stderr, then abort. The first leaves the lock, which must be held. */
+/* fault(), after leaving the lock, which must be held. */
 noreturn void fault_locked(const char *call, const void *payload, const char *what);
-
-/* Public beside the malloc family. */
-EXPORT const char *classic_version(void); /* "first fit 1" */
-/* Walk the whole heap and compare every tag, neighbour, figure and tree. 0, or -1 after one line on
- * stderr that says what is wrong. */
-EXPORT int classic_check(void);
 
 #endif

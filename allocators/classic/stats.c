@@ -9,10 +9,6 @@
 #include "allocators/classic/heap.h"
 #include "allocators/classic/policy.h"
 
-EXPORT struct mallinfo2 API(mallinfo2)(void);
-EXPORT void API(malloc_stats)(void);
-EXPORT int API(malloc_trim)(size_t pad);
-
 static size_t empty_bytes(void)
 {
     size_t bytes = 0;
@@ -28,8 +24,8 @@ struct mallinfo2 API(mallinfo2)(void)
     struct mallinfo2 info = {
         .arena = heap.region_bytes,
         .ordblks = heap.free_count,
-        .hblks = heap.large_count,
-        .hblkhd = heap.large_bytes,
+        .hblks = atomic_load_explicit(&large_figures.count, memory_order_relaxed),
+        .hblkhd = atomic_load_explicit(&large_figures.bytes, memory_order_relaxed),
         .uordblks = heap.region_bytes - heap.free_bytes - heap.regions_count * REGION_EXTRA,
         .fordblks = heap.free_bytes,
         .keepcost = empty_bytes(),

@@ -6,6 +6,6 @@
 
 #include <stdbool.h>
 
-#include "allocators/classic/lock.h"
+#include "allocators/common/lock.h"
 
 #endif

@@ -15,9 +15,6 @@
 #include "allocators/classic/heap.h"
 #include "allocators/classic/policy.h"
 
-struct mallinfo2 classic_mallinfo2(void);
-int classic_malloc_trim(size_t pad);
-
 static uint64_t next_random(uint64_t *state)
 {
     *state ^= *state << 13;
@@ -423,11 +420,11 @@ static void test_realloc_between_small_and_large(void **state)
         p = q;
         live = sizes[i];
         assert_int_equal(classic_check(), 0);
-        assert_int_equal(heap.large_count, sizes[i] >= LARGE_MIN);
+        assert_int_equal(large_figures.count, sizes[i] >= LARGE_MIN);
     }
     classic_free(p);
-    assert_int_equal(heap.large_count, 0);
-    assert_int_equal(heap.large_bytes, 0);
+    assert_int_equal(large_figures.count, 0);
+    assert_int_equal(large_figures.bytes, 0);
 }
 
 static void test_large_alignments(void **state)
@@ -444,7 +441,7 @@ static void test_large_alignments(void **state)
         assert_int_equal(p[0] + p[99999], 2);
         classic_free(p);
     }
-    assert_int_equal(heap.large_bytes, 0);
+    assert_int_equal(large_figures.bytes, 0);
     assert_int_equal(classic_check(), 0);
 }
 

@@ -1,14 +1,16 @@
-/* Large blocks: one mapping each, resized by mremap, unmapped by free.
+/* Large blocks; see large.h.
  *
  * A header of 32 bytes stands before the payload. Its magic is a function of the payload's
  * address. Freed large blocks are unmapped, so a stale or foreign pointer may lead nowhere: mincore
  * tells without a fault whether the header's page exists. That costs a system call on paths that
  * make one anyway. */
-#include <string.h>
+#include "allocators/common/large.h"
+
+#include <stdint.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "allocators/classic/heap.h"
+#include "allocators/api/api.h"
 
 #define LARGE_MAGIC UINT64_C(0x6c61726765626c6b)
 
@@ -18,6 +20,8 @@ struct large {
     size_t length; /* of the mapping */
     uint64_t unused;
 };
+
+struct large_figures large_figures;
 
 static size_t page_size(void)
 {
@@ -41,10 +45,9 @@ static uint64_t large_magic(const struct large *large)
 
 static void count(size_t bytes_more, size_t bytes_less, size_t blocks_more, size_t blocks_less)
 {
-    lock_take(&heap.lock);
-    heap.large_bytes += bytes_more - bytes_less;
-    heap.large_count += blocks_more - blocks_less;
-    lock_leave(&heap.lock);
+    atomic_fetch_add_explicit(&large_figures.bytes, bytes_more - bytes_less, memory_order_relaxed);
+    atomic_fetch_add_explicit(&large_figures.count, blocks_more - blocks_less,
+                              memory_order_relaxed);
 }
 
 /* mmap aligns to pages only: map enough to find an aligned place, then cut off what is too much. */

@@ -1,12 +1,13 @@
-/* The heap's lock: a futex in three states (Drepper, "Futexes Are Tricky", 2011, mutex 2), because
- * a pthread mutex may allocate under some debuggers and sanitizers, and the child of a fork must
- * be able to start over. A holder works for well under a microsecond, so a waiter spins a little
- * before it sleeps. */
-#ifndef HEAPMARK_ALLOCATORS_CLASSIC_LOCK_H
-#define HEAPMARK_ALLOCATORS_CLASSIC_LOCK_H
+/* The lock of the textbook allocators: a futex in three states (Drepper, "Futexes Are Tricky",
+ * 2011, mutex 2), because a pthread mutex may allocate under some debuggers and sanitizers, and
+ * the child of a fork must be able to start over. A holder works for well under a microsecond, so
+ * a waiter spins a little before it sleeps. */
+#ifndef HEAPMARK_ALLOCATORS_COMMON_LOCK_H
+#define HEAPMARK_ALLOCATORS_COMMON_LOCK_H
 
 #include <linux/futex.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
