@@ -1,6 +1,7 @@
 /* Each of these must end in one line on stderr and SIGABRT; see misuses.def. */
 #include "tests/allocator/probe.h"
 
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -44,6 +45,45 @@ static void double_free_large(struct probe *p)
     void *large = p->malloc(3 << 20);
     p->free(large);
     p->free(large);
+}
+
+/* Too large for an object of a slab, too small for a mapping of its own. */
+static void double_free_pages(struct probe *p)
+{
+    void *block = p->malloc(100000), *wall = p->malloc(100000);
+    p->free(block);
+    p->free(block);
+    p->free(wall);
+}
+
+struct errand {
+    struct probe *p;
+    void *block;
+};
+
+static void *free_thread(void *arg)
+{
+    const struct errand *errand = arg;
+    errand->p->free(errand->block);
+    return NULL;
+}
+
+/* Freed by a thread that did not allocate it, then by the one that did. */
+static void double_free_of_other_thread(struct probe *p)
+{
+    struct errand errand = {p, three(p).b};
+    pthread_t thread;
+    if (pthread_create(&thread, NULL, free_thread, &errand) != 0)
+        return;
+    pthread_join(thread, NULL);
+    p->free(errand.block);
+}
+
+static void free_interior_pages(struct probe *p)
+{
+    char *block = p->malloc(100000);
+    memset(block, 0, 100000);
+    p->free(block + 8192);
 }
 
 static void free_interior(struct probe *p)
@@ -118,6 +158,8 @@ static void write_after_free(struct probe *p)
     p->free(t.a);
     memset(t.a, 'x', usable);
     p->free(t.b);
+    for (int i = 0; i < 3; i++) /* slabs see it when they hand it out */
+        t.wall = p->malloc(100);
 }
 
 static void realloc_freed(struct probe *p)
@@ -138,7 +180,7 @@ static const struct misuse {
     const char *name;
     void (*run)(struct probe *p);
 } misuses[] = {
-#define MISUSE(name, call, message) {#name, name},
+#define MISUSE(name, fit, buddy, slub) {#name, name},
 #include "tests/allocator/misuses.def"
 #undef MISUSE
 };

@@ -365,6 +365,7 @@ const char *probe_enomem(struct probe *p, const char *arg)
         void *list;
         size_t count = exhaust(p, sizes[i], &list);
         EXPECT(errno == ENOMEM);
+        size_t block = list && p->usable_size ? p->usable_size(list) : sizes[i];
         errno = 0;
         EXPECT(!p->malloc(limit) && errno == ENOMEM);
         if (p->realloc) {
@@ -375,7 +376,7 @@ const char *probe_enomem(struct probe *p, const char *arg)
         if (!reuses)
             return NULL;
         /* Nearly all of it was handed out, not only what regions of the usual size hold. */
-        EXPECT(strcmp(p->adapter, "classic") != 0 || count * (sizes[i] + 64) > limit / 10 * 8);
+        EXPECT(strcmp(p->adapter, "classic") != 0 || count * (block + 64) > limit / 10 * 8);
         if (i == 0)
             first = count;
         free_list(p, list);

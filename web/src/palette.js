@@ -28,6 +28,7 @@ const KNOWN = {
   'classic-first': ['yellow', 1, 2],
   'classic-next': ['orange', 1, 3],
   'classic-best': ['sky', 1, 4],
+  'classic-buddy': ['green', 1, 0],
   null: ['ink', 1, 1],
   bump: ['ink', 2, 2],
   lifo: ['ink', 3, 3],
