@@ -185,9 +185,9 @@ static void test_shipped_catalogue(void **state)
 {
     const struct world *world = *state;
     static const char *const names[] = {
-        "glibc",         "jemalloc", "tcmalloc",      "mimalloc",     "hmalloc",
-        "tbb",           "scudo",    "classic-first", "classic-next", "classic-best",
-        "classic-buddy", "null",     "bump",          "lifo",
+        "glibc",         "jemalloc",     "tcmalloc",      "mimalloc",     "hmalloc",
+        "tbb",           "scudo",        "classic-first", "classic-next", "classic-best",
+        "classic-buddy", "classic-slub", "null",          "bump",         "lifo",
     };
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         const struct catalog_entry *entry = catalog_get(world->catalog, (uint32_t)i);
@@ -387,10 +387,9 @@ static void test_misuse(void **state)
         const char *name, *fault_name;
         enum classic column;
     } classics[] = {
-        {"classic-first", "classic", FIT},
-        {"classic-next", "classic", FIT},
-        {"classic-best", "classic", FIT},
-        {"classic-buddy", "buddy", BUDDY},
+        {"classic-first", "classic", FIT}, {"classic-next", "classic", FIT},
+        {"classic-best", "classic", FIT},  {"classic-buddy", "buddy", BUDDY},
+        {"classic-slub", "slub", SLUB},
     };
     int failures = 0;
     for (size_t n = 0; n < sizeof classics / sizeof classics[0]; n++) {

@@ -9,7 +9,8 @@ import tempfile
 import unittest
 
 LIB = os.path.join(os.environ["HEAPMARK_BUILD_DIR"], "lib")
-CLASSIC = ["hm_classic_first", "hm_classic_next", "hm_classic_best", "hm_classic_buddy"]
+CLASSIC = ["hm_classic_first", "hm_classic_next", "hm_classic_best", "hm_classic_buddy",
+           "hm_classic_slub"]
 ALL = CLASSIC + ["hm_lifo", "hm_bump"]
 
 PYTHON = r"""

@@ -29,6 +29,7 @@ const KNOWN = {
   'classic-next': ['orange', 1, 3],
   'classic-best': ['sky', 1, 4],
   'classic-buddy': ['green', 1, 0],
+  'classic-slub': ['blue', 1, 1],
   null: ['ink', 1, 1],
   bump: ['ink', 2, 2],
   lifo: ['ink', 3, 3],
