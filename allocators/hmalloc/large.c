@@ -243,25 +243,29 @@ void *large_alloc_growing(size_t size)
     return direct_alloc(whole, GRANULE, &zeroed);
 }
 
+static bool is_run(tag_t tag)
+{
+    return (tag & TAG_KIND) == (TAG_RUN & TAG_KIND);
+}
+
+bool large_is_start(const void *block, tag_t tag)
+{
+    return is_run(tag) ? slab_of(block)->base == block : ((uintptr_t)block & (UNIT_SIZE - 1)) == 0;
+}
+
 void large_free(void *block, tag_t tag)
 {
-    if ((tag & TAG_KIND) == (TAG_RUN & TAG_KIND)) {
-        struct slab *run = slab_of(block);
-        if (run->base != block)
-            fault("free", block, "points into a block, not to its start");
-        else
-            run_free(run);
-        return;
-    }
-    if (((uintptr_t)block & (UNIT_SIZE - 1)) != 0)
+    if (!large_is_start(block, tag))
         fault("free", block, "points into a block, not to its start");
+    else if (is_run(tag))
+        run_free(slab_of(block));
     else
         direct_free(block, TAG_BYTES(tag));
 }
 
 size_t large_usable(const void *block, tag_t tag)
 {
-    return (tag & TAG_KIND) == (TAG_RUN & TAG_KIND) ? slab_of(block)->size : TAG_BYTES(tag);
+    return is_run(tag) ? slab_of(block)->size : TAG_BYTES(tag);
 }
 
 void *large_resize(void *block, tag_t tag, size_t size)
@@ -269,7 +273,7 @@ void *large_resize(void *block, tag_t tag, size_t size)
     const size_t whole = large_size(size);
     if (whole == 0)
         return NULL;
-    if ((tag & TAG_KIND) == (TAG_RUN & TAG_KIND))
+    if (is_run(tag))
         return run_resize(slab_of(block), whole) ? block : NULL;
     const size_t old = TAG_BYTES(tag);
     if (old == whole)

@@ -16,6 +16,7 @@ void *large_alloc(size_t size, size_t alignment, bool *ret_zeroed);
 void *large_alloc_growing(size_t size);
 /* tag: of the block, TAG_RUN or TAG_DIRECT. */
 void large_free(void *block, tag_t tag);
+bool large_is_start(const void *block, tag_t tag);
 size_t large_usable(const void *block, tag_t tag);
 /* Resize without copying, perhaps elsewhere. NULL: cannot be done so; the block is unchanged. */
 void *large_resize(void *block, tag_t tag, size_t size);

@@ -189,6 +189,7 @@ void *API(calloc)(size_t count, size_t size)
     return block;
 }
 
+/* 0: no block's start, and that was said. realloc would copy from inside a block, and beyond it. */
 static size_t usable(const char *call, void *block)
 {
     const tag_t tag = tagmap_get(block);
@@ -198,6 +199,10 @@ static size_t usable(const char *call, void *block)
     }
     if (UNLIKELY(options.hardened))
         return harden_usable(call, block, tag);
+    if (UNLIKELY(!(tag & TAG_SPECIAL ? large_is_start(block, tag) : slab_is_start(block)))) {
+        fault(call, block, FAULT_INSIDE);
+        return 0;
+    }
     return tag & TAG_SPECIAL ? large_usable(block, tag) : class_size(class_of_tag(tag));
 }
 

@@ -399,6 +399,13 @@ void slab_put(struct heap *h, void *const *blocks, size_t count)
     }
 }
 
+bool slab_is_start(const void *address)
+{
+    const struct slab *s = slab_of(address);
+    const uint32_t offset = (uint32_t)((const char *)address - s->base);
+    return (uint32_t)(((uint64_t)offset * s->reciprocal) >> 32) * s->size == offset;
+}
+
 /* ---- for harden.c ---- */
 
 enum slab_block slab_state(const struct slab *s, const void *block)

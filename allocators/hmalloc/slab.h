@@ -16,6 +16,8 @@ void slab_put(struct heap *h, void *const *blocks, size_t count);
 size_t slab_purge(struct heap *h);
 /* Has so much come back since the last time that it is worth it? */
 bool slab_purge_due(struct heap *h);
+/* Is this the start of a block, used or not? Of an address in a slab; needs no lock. */
+bool slab_is_start(const void *address);
 
 /* For harden.c: what a pointer into a slab is, as far as the slab knows. */
 enum slab_block { SLAB_BLOCK_USED, SLAB_BLOCK_FREE, SLAB_BLOCK_INSIDE, SLAB_BLOCK_VIRGIN };
