@@ -256,7 +256,7 @@ bool large_is_start(const void *block, tag_t tag)
 void large_free(void *block, tag_t tag)
 {
     if (!large_is_start(block, tag))
-        fault("free", block, "points into a block, not to its start");
+        fault("free", block, FAULT_INSIDE);
     else if (is_run(tag))
         run_free(slab_of(block));
     else
