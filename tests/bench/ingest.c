@@ -20,8 +20,6 @@
 
 #define BLOCKS        12
 #define STEPS         50 /* of each side in a block; the sides alternate ABBA step by step */
-#define SERIES_COUNT  2000
-#define POINTS_COUNT  500
 #define QUERIES_COUNT 4000
 
 struct side {

@@ -1,4 +1,5 @@
-/* The parts of `./dev bench ingest`: what is stored, and the two ways to store it. */
+/* The parts of `./dev bench ingest`: what is stored, and the two ways to store it. `bench api` has
+ * its million points from here too (points.c). */
 #ifndef HEAPMARK_TESTS_BENCH_INGEST_H
 #define HEAPMARK_TESTS_BENCH_INGEST_H
 
@@ -11,7 +12,9 @@ struct shape {
     uint32_t runners, slices, metrics, vector; /* vector: doubles of one more metric; 0 none */
 };
 
-#define INGEST_HOST "bench-host"
+#define INGEST_HOST  "bench-host"
+#define SERIES_COUNT 2000
+#define POINTS_COUNT 500 /* of each series */
 
 /* The result of one step of that shape; borrows memory of the process that is never freed. */
 void ingest_result(const struct shape *shape, struct exec_request *request,
@@ -27,7 +30,7 @@ void bare_step(struct bare *b, const struct shape *shape, int64_t job_id, uint32
 void bare_close(struct bare *b);
 /* Rows of all tables together. */
 int64_t bare_rows(struct report *r, const char *path);
-/* A million points straight into a closed store; ids of series are 1…series_count. */
+/* Points straight into a closed store; ids of series are 1…series_count. */
 void bare_points(struct report *r, const char *path, int series_count, int points_count);
 
 #endif
