@@ -111,7 +111,7 @@ static bool cache_keep(void *address, size_t size)
                 empty = &cache[i];
             else if (!oldest || cache[i].since_ms < oldest->since_ms)
                 oldest = &cache[i];
-        if (empty && cached_bytes + size <= CACHE_BYTES) {
+        if (!oldest || (empty && cached_bytes + size <= CACHE_BYTES)) { /* none kept: it fits */
             *empty = (struct kept){address, size, os_clock_ms()};
             cached_bytes += size;
             break;

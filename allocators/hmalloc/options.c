@@ -7,10 +7,6 @@
 #include "allocators/hmalloc/fault.h"
 #include "allocators/hmalloc/hmalloc.h"
 
-EXPORT int hmalloc_option_at(size_t index, struct hmalloc_option *ret);
-EXPORT int hmalloc_option_get(const char *name, uint64_t *ret);
-EXPORT int hmalloc_option_set(const char *name, uint64_t value);
-
 #define DEFAULTS                                                                           \
     {                                                                                      \
         .on_fault = ON_FAULT_ABORT, .hardened = HARDEN_NONE, .quarantine_bytes = KIB(256), \
@@ -140,7 +136,7 @@ static uint64_t value_now(const struct row *row)
     return __atomic_load_n(value_of(row), __ATOMIC_RELAXED) / row->unit;
 }
 
-int hmalloc_option_at(size_t index, struct hmalloc_option *ret)
+EXPORT int hmalloc_option_at(size_t index, struct hmalloc_option *ret)
 {
     if (index >= ROWS) {
         errno = ENOENT;
@@ -161,7 +157,7 @@ int hmalloc_option_at(size_t index, struct hmalloc_option *ret)
     return 0;
 }
 
-int hmalloc_option_get(const char *name, uint64_t *ret)
+EXPORT int hmalloc_option_get(const char *name, uint64_t *ret)
 {
     const struct row *row = row_find(name);
     if (!row)
@@ -170,7 +166,7 @@ int hmalloc_option_get(const char *name, uint64_t *ret)
     return 0;
 }
 
-int hmalloc_option_set(const char *name, uint64_t value)
+EXPORT int hmalloc_option_set(const char *name, uint64_t value)
 {
     const struct row *row = row_find(name);
     if (!row)

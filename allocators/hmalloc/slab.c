@@ -273,7 +273,7 @@ static unsigned take_random(struct heap *h, unsigned class, void **out, bool *re
             return 0;
         slab_open(h, s);
     }
-    unsigned i = (unsigned)(random_next(h) % s->blocks), w = i / 64;
+    unsigned i = (unsigned)((random_next(h) >> 32) * s->blocks >> 32), w = i / 64;
     uint64_t bits = s->bitmap[w] & ~(uint64_t)0 << (i % 64);
     while (bits == 0) {
         w = (w + 1) % bitmap_words(s->blocks);

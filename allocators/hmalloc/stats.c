@@ -13,15 +13,11 @@
 #include "allocators/hmalloc/purge.h"
 #include "allocators/hmalloc/slab.h"
 
-EXPORT const char *hmalloc_version(void);
-EXPORT void hmalloc_stats_get(struct hmalloc_stats *ret);
-EXPORT size_t hmalloc_purge(void);
-EXPORT int hmalloc_check(void);
 EXPORT struct mallinfo2 API(mallinfo2)(void);
 EXPORT int API(malloc_trim)(size_t pad);
 EXPORT void API(malloc_stats)(void);
 
-const char *hmalloc_version(void)
+EXPORT const char *hmalloc_version(void)
 {
     return "1.0.0";
 }
@@ -47,7 +43,7 @@ static struct slab_sums slab_sums(void)
     return sums;
 }
 
-void hmalloc_stats_get(struct hmalloc_stats *ret)
+EXPORT void hmalloc_stats_get(struct hmalloc_stats *ret)
 {
     const struct slab_sums slabs = slab_sums();
     const struct large_figures large = large_figures();
@@ -73,12 +69,12 @@ void hmalloc_stats_get(struct hmalloc_stats *ret)
     };
 }
 
-size_t hmalloc_purge(void)
+EXPORT size_t hmalloc_purge(void)
 {
     return purge_all();
 }
 
-int hmalloc_check(void)
+EXPORT int hmalloc_check(void)
 {
     bool fine = true;
     for (struct heap *h = atomic_load_explicit(&heap_list, memory_order_acquire); h && fine;
