@@ -44,6 +44,8 @@ REAL = {
     "bump": in_tree("hm_bump") + ",flags=2",
     "lifo": in_tree("hm_lifo"),
     "first fit": in_tree("hm_classic_first"),
+    "buddy": in_tree("hm_classic_buddy") + ",usable=malloc_usable_size,adapter=classic",
+    "slub": in_tree("hm_classic_slub") + ",usable=malloc_usable_size,adapter=classic",
     "control": good(),
 }
 
