@@ -7,8 +7,10 @@
 
 void *bin_nothing[1];
 
-_Alignas(HEAP_ALIGN) struct heap heap_none = {.bins = {[0 ... CLASS_COUNT - 1] = BIN_NOTHING}};
-_Alignas(HEAP_ALIGN) struct heap heap_dead = {.bins = {[0 ... CLASS_COUNT - 1] = BIN_NOTHING}};
+_Alignas(HEAP_ALIGN) struct heap heap_none = {
+    .bins = {[0 ... CLASS_COUNT - 1] = {NULL, bin_nothing, bin_nothing, bin_nothing}}};
+_Alignas(HEAP_ALIGN) struct heap heap_dead = {
+    .bins = {[0 ... CLASS_COUNT - 1] = {NULL, bin_nothing, bin_nothing, bin_nothing}}};
 __thread struct heap *heap_mine __attribute__((tls_model("initial-exec"))) = &heap_none;
 
 _Atomic(struct heap *) heap_list;

@@ -19,28 +19,56 @@
 #include "allocators/hmalloc/lock.h"
 #include "allocators/hmalloc/tagmap.h"
 
-/* A stack of free blocks. Below the first entry of its array stands NULL, so that looking at the
- * top also says whether there is one. Without an array `top` and `limit` are both the end of an
- * array of nothing but that NULL: at once empty and full. */
+/* A stack of free blocks, with its topmost one in the bin itself: malloc has it one load earlier
+ * than from the array, and what a program does first with a block is to write to it. `next` is NULL
+ * when the stack is empty. The array holds the blocks below it, and array[0] the NULL below the
+ * lowest: so popping never asks how many are left. The stack holds top - array blocks.
+ *
+ * Without an array all three point to the same place: at once empty and full. */
 struct bin {
+    void *next;
     void **top, **limit;
+    void **array;
 };
 
 extern void *bin_nothing[1];
-#define BIN_NOTHING                      \
-    {                                    \
-        bin_nothing + 1, bin_nothing + 1 \
-    }
 
-/* Beside a bin: its arrays. `spare` is a second one of the same size, either full or empty; it is
- * swapped with the first instead of moving pointers. */
+/* Beside a bin. `spare` is a second array of the same size, either full or empty; it is swapped
+ * with the first instead of moving pointers. */
 struct magazine {
-    void **array; /* array[0] is the NULL; entries follow. NULL: the class has no magazine yet */
     void **spare;
-    uint16_t capacity; /* 2^k - 1 */
+    uint16_t capacity; /* 2^k */
     uint16_t misses;   /* refills while the class was cold, saturating */
     bool spare_full;
 };
+
+/* What the fast paths of malloc.c do, for everybody else. Owner. */
+static inline bool bin_is_full(const struct bin *b)
+{
+    return b->top == b->limit;
+}
+
+static inline bool bin_has_array(const struct bin *b)
+{
+    return b->array != bin_nothing;
+}
+
+static inline void bin_push(struct bin *b, void *block)
+{
+    *b->top = b->next;
+    b->next = block;
+    /* Release: whoever counts (magazine_held) acquires. */
+    __atomic_store_n(&b->top, b->top + 1, __ATOMIC_RELEASE);
+}
+
+/* Of a bin that is not empty. */
+static inline void *bin_pop(struct bin *b)
+{
+    void *block = b->next;
+    b->next = b->top[-1];
+    __atomic_store_n(&b->top, b->top - 1, __ATOMIC_RELEASE);
+    return block;
+}
 
 #define OUTBOXES 8
 
@@ -52,7 +80,7 @@ struct outbox {
 };
 
 struct heap {
-    struct bin bins[CLASS_COUNT]; /* by class: bin of class c at offset 16 c */
+    struct bin bins[CLASS_COUNT]; /* by class: the bin of class c is at 32 c */
 
     /* Owner only, from here on. */
     struct magazine magazines[CLASS_COUNT];

@@ -8,9 +8,9 @@
 #include "allocators/hmalloc/sizes.h"
 #include "allocators/hmalloc/slab.h"
 
-#define CAPACITY_FIRST 7
-#define CAPACITY_MAX   1023
-#define CAPACITY_MIN   3 /* of the largest classes */
+#define CAPACITY_FIRST 8
+#define CAPACITY_MAX   1024
+#define CAPACITY_MIN   4 /* of the largest classes */
 /* All magazines of a heap together may hold this much before they stop growing. */
 #define HEAP_MAGAZINE_BYTES MIB(2)
 /* A class is cold until a thread took this many bytes, or blocks, of it one by one. */
@@ -19,12 +19,12 @@
 
 void magazine_reset(struct bin *b)
 {
-    *b = (struct bin)BIN_NOTHING;
+    *b = (struct bin){NULL, bin_nothing, bin_nothing, bin_nothing};
 }
 
 static void **array_new(unsigned capacity)
 {
-    void **array = meta_alloc((capacity + 1u) * sizeof(void *));
+    void **array = meta_alloc(capacity * sizeof(void *));
     if (array)
         array[0] = NULL;
     return array;
@@ -33,28 +33,30 @@ static void **array_new(unsigned capacity)
 static void array_free(void **array, unsigned capacity)
 {
     if (array)
-        meta_free(array, (capacity + 1u) * sizeof(void *));
+        meta_free(array, capacity * sizeof(void *));
 }
 
 static unsigned capacity_max(unsigned class)
 {
     const size_t fit = options.magazine_bytes / class_size(class);
     unsigned capacity = CAPACITY_MIN;
-    while (capacity < CAPACITY_MAX && 2 * capacity + 1 <= fit)
-        capacity = 2 * capacity + 1;
+    while (capacity < CAPACITY_MAX && 2 * capacity <= fit)
+        capacity *= 2;
     return capacity;
 }
 
-static bool is_cold(const struct magazine *m, unsigned class)
+static bool is_cold(const struct heap *h, unsigned class)
 {
-    return !m->array && m->misses < COLD_BLOCKS && m->misses * class_size(class) < COLD_BYTES;
+    const struct magazine *m = &h->magazines[class];
+    return !bin_has_array(&h->bins[class]) && m->misses < COLD_BLOCKS &&
+           m->misses * class_size(class) < COLD_BYTES;
 }
 
 static unsigned capacity_next(const struct heap *h, unsigned class)
 {
     const struct magazine *m = &h->magazines[class];
     const unsigned most = capacity_max(class);
-    const unsigned now = m->array ? m->capacity : 0, next = now ? 2 * now + 1 : CAPACITY_FIRST;
+    const unsigned now = m->capacity, next = now ? 2 * now : CAPACITY_FIRST;
     const unsigned capacity = next > most ? most : next;
     const size_t more = (size_t)(capacity - now) * class_size(class);
     return now > 0 && h->magazine_bytes + more > HEAP_MAGAZINE_BYTES ? now : capacity;
@@ -68,39 +70,54 @@ static bool grow(struct heap *h, unsigned class)
         return false;
     struct magazine *m = &h->magazines[class];
     struct bin *b = &h->bins[class];
-    const unsigned capacity = capacity_next(h, class), old = m->array ? m->capacity : 0;
+    const unsigned capacity = capacity_next(h, class), old = m->capacity;
     if (capacity == old || m->spare_full)
         return false;
     void **array = array_new(capacity);
     if (!array)
         return false;
-    const size_t held = m->array ? (size_t)(b->top - m->array - 1) : 0;
+    const size_t held = (size_t)(b->top - b->array);
     if (held > 0)
-        memcpy(array + 1, m->array + 1, held * sizeof array[0]);
-    array_free(m->array, old);
+        memcpy(array, b->array, held * sizeof array[0]);
+    if (old > 0)
+        array_free(b->array, old);
     array_free(m->spare, old);
     h->magazine_bytes += (capacity - old) * class_size(class);
-    m->array = array;
     m->spare = NULL;
     m->capacity = (uint16_t)capacity;
-    *b = (struct bin){array + 1 + held, array + 1 + capacity};
+    *b = (struct bin){b->next, array + held, array + capacity, array};
     return true;
 }
 
-static void swap(struct heap *h, unsigned class, bool to_full)
+/* All blocks of a full bin side by side, from array[0] on: the topmost takes the NULL's place. */
+static void **bin_close(struct bin *b)
 {
-    struct magazine *m = &h->magazines[class];
-    void **array = m->array;
-    m->array = m->spare;
-    m->spare = array;
-    m->spare_full = !to_full;
-    void **limit = m->array + 1 + m->capacity;
-    h->bins[class] = (struct bin){to_full ? limit : m->array + 1, limit};
+    b->array[0] = b->next;
+    return b->array;
 }
 
-static void *pop(struct bin *b)
+/* The full bin's array becomes the spare, an empty one takes its place. */
+static void swap_full(struct heap *h, unsigned class)
 {
-    return *--b->top;
+    struct magazine *m = &h->magazines[class];
+    struct bin *b = &h->bins[class];
+    void **array = m->spare;
+    array[0] = NULL;
+    m->spare = bin_close(b);
+    m->spare_full = true;
+    *b = (struct bin){NULL, array, array + m->capacity, array};
+}
+
+/* The full spare becomes the empty bin's array. */
+static void swap_empty(struct heap *h, unsigned class)
+{
+    struct magazine *m = &h->magazines[class];
+    struct bin *b = &h->bins[class];
+    void **array = m->spare, **limit = array + m->capacity, *next = array[0];
+    array[0] = NULL;
+    m->spare = b->array;
+    m->spare_full = false;
+    *b = (struct bin){next, limit, limit, array};
 }
 
 static void *cold_take(struct heap *h, unsigned class, bool *ret_zeroed)
@@ -117,16 +134,20 @@ static void *cold_take(struct heap *h, unsigned class, bool *ret_zeroed)
 static void *refill_locked(struct heap *h, unsigned class, bool *ret_zeroed)
 {
     struct magazine *m = &h->magazines[class];
+    struct bin *b = &h->bins[class];
     void *one[1];
     (void)grow(h, class);
-    void **out = m->array ? m->array + 1 : one;
-    const unsigned want = m->array ? (m->capacity + 1u) / 2 : 1;
-    const unsigned got = slab_take(h, class, out, want, ret_zeroed);
+    if (!bin_has_array(b))
+        return slab_take(h, class, one, 1, ret_zeroed) == 1 ? one[0] : NULL;
+    /* The last one goes to the program, the one before it is next. */
+    const unsigned got = slab_take(h, class, b->array + 1, m->capacity / 2, ret_zeroed);
     if (got == 0)
         return NULL;
-    if (m->array)
-        h->bins[class].top = out + got - 1;
-    return out[got - 1];
+    void *block = b->array[got];
+    b->next = got > 1 ? b->array[got - 1] : NULL;
+    b->array[0] = NULL;
+    __atomic_store_n(&b->top, b->array + got - 1, __ATOMIC_RELEASE);
+    return block;
 }
 
 void *magazine_refill(struct heap *h, unsigned class, bool *ret_zeroed)
@@ -137,15 +158,15 @@ void *magazine_refill(struct heap *h, unsigned class, bool *ret_zeroed)
     *ret_zeroed = false;
     lock_take(&h->lock);
     if (m->spare_full)
-        swap(h, class, true);
+        swap_empty(h, class);
     else if (remote_waiting(h))
         (void)remote_drain(h, true, h);
-    if (b->top[-1])
-        block = pop(b);
-    else if (!is_cold(m, class))
+    if (b->next)
+        block = bin_pop(b);
+    else if (!is_cold(h, class))
         block = refill_locked(h, class, ret_zeroed);
     lock_leave(&h->lock);
-    if (!block && is_cold(m, class))
+    if (!block && is_cold(h, class))
         block = cold_take(h, class, ret_zeroed);
     return block;
 }
@@ -154,21 +175,23 @@ void *magazine_refill(struct heap *h, unsigned class, bool *ret_zeroed)
 static bool make_room(struct heap *h, unsigned class)
 {
     struct magazine *m = &h->magazines[class];
+    struct bin *b = &h->bins[class];
     if (grow(h, class))
         return true;
-    if (!m->array)
+    if (!bin_has_array(b))
         return false;
     if (!m->spare)
         m->spare = array_new(m->capacity);
     if (!m->spare) {
-        /* Flush what we have instead: no swap needs no memory. */
-        slab_put(h, m->array + 1, m->capacity);
-        h->bins[class].top = m->array + 1;
+        /* No memory for a second array: flush the only one. */
+        slab_put(h, bin_close(b), m->capacity);
+        b->array[0] = NULL;
+        *b = (struct bin){NULL, b->array, b->limit, b->array};
         return true;
     }
     if (m->spare_full)
-        slab_put(h, m->spare + 1, m->capacity);
-    swap(h, class, false);
+        slab_put(h, m->spare, m->capacity);
+    swap_full(h, class);
     return true;
 }
 
@@ -187,7 +210,7 @@ void magazine_overflow(struct heap *h, unsigned class, void *block)
     if (h->magazines[class].spare_full && is_draining(h))
         magazine_empty(h);
     if (make_room(h, class))
-        *h->bins[class].top++ = block;
+        bin_push(&h->bins[class], block);
     else
         slab_put(h, &block, 1);
     if (slab_purge_due(h))
@@ -200,11 +223,12 @@ void magazine_empty(struct heap *h)
     for (unsigned class = 1; class < CLASS_COUNT; class ++) {
         struct magazine *m = &h->magazines[class];
         struct bin *b = &h->bins[class];
-        if (m->array)
-            slab_put(h, m->array + 1, (size_t)(b->top - m->array - 1));
+        if (b->next)
+            slab_put(h, bin_close(b), (size_t)(b->top - b->array));
         if (m->spare_full)
-            slab_put(h, m->spare + 1, m->capacity);
-        array_free(m->array, m->capacity);
+            slab_put(h, m->spare, m->capacity);
+        if (bin_has_array(b))
+            array_free(b->array, m->capacity);
         array_free(m->spare, m->capacity);
         *m = (struct magazine){.misses = m->misses};
         magazine_reset(b);
@@ -219,9 +243,9 @@ size_t magazine_held(const struct heap *h)
         const struct magazine *m = &h->magazines[class];
         size_t blocks = m->spare_full ? m->capacity : 0;
         /* Acquire: partner of the fast paths of malloc.c, which do not take the lock. */
-        if (m->array)
-            blocks +=
-                (size_t)(__atomic_load_n(&h->bins[class].top, __ATOMIC_ACQUIRE) - m->array - 1);
+        if (bin_has_array(&h->bins[class]))
+            blocks += (size_t)(__atomic_load_n(&h->bins[class].top, __ATOMIC_ACQUIRE) -
+                               h->bins[class].array);
         bytes += blocks * class_size(class);
     }
     return bytes;

@@ -120,10 +120,10 @@ static uint32_t to_bins(struct message *m)
     for (uint32_t i = 0; i < m->count; i++) {
         void *block = m->blocks[i];
         struct bin *b = (struct bin *)(uintptr_t)tagmap_get(block);
-        if (b->top == b->limit)
+        if (bin_is_full(b))
             m->blocks[rest++] = block;
         else
-            *b->top++ = block;
+            bin_push(b, block);
     }
     return rest;
 }
