@@ -11,7 +11,8 @@
 extern "C" {
 #endif
 
-/* "1.0.0" */
+#define HMALLOC_VERSION "1.0.0"
+/* Of the library that was loaded: HMALLOC_VERSION when it was built. */
 const char *hmalloc_version(void);
 
 /* Bytes, unless the name says otherwise. Exact while no other thread allocates; otherwise what
@@ -32,6 +33,12 @@ struct hmalloc_stats {
     uint64_t faults_count; /* misuses survived (HMALLOC_ON_FAULT=report or ignore) */
 };
 void hmalloc_stats_get(struct hmalloc_stats *ret);
+
+/* The same and much more, of the process, every size class and every heap, as one JSON object on
+ * one line, NUL-terminated. Like snprintf: at most `size` bytes are written, and the length is
+ * returned that there would be with enough room, without the NUL. Allocates nothing; all heaps may
+ * change meanwhile, so a second call may need more room. */
+size_t hmalloc_stats_json(char *buffer, size_t size);
 
 /* Give everything that is free back to the kernel. Returns the bytes. */
 size_t hmalloc_purge(void);

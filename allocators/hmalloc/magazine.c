@@ -236,17 +236,20 @@ void magazine_empty(struct heap *h)
     h->magazine_bytes = 0;
 }
 
+size_t magazine_blocks(const struct heap *h, unsigned class)
+{
+    const struct bin *b = &h->bins[class];
+    const size_t spare = h->magazines[class].spare_full ? h->magazines[class].capacity : 0;
+    if (!bin_has_array(b))
+        return spare;
+    /* Acquire: partner of the fast paths of malloc.c, which do not take the lock. */
+    return spare + (size_t)(__atomic_load_n(&b->top, __ATOMIC_ACQUIRE) - b->array);
+}
+
 size_t magazine_held(const struct heap *h)
 {
     size_t bytes = 0;
-    for (unsigned class = 1; class < CLASS_COUNT; class ++) {
-        const struct magazine *m = &h->magazines[class];
-        size_t blocks = m->spare_full ? m->capacity : 0;
-        /* Acquire: partner of the fast paths of malloc.c, which do not take the lock. */
-        if (bin_has_array(&h->bins[class]))
-            blocks += (size_t)(__atomic_load_n(&h->bins[class].top, __ATOMIC_ACQUIRE) -
-                               h->bins[class].array);
-        bytes += blocks * class_size(class);
-    }
+    for (unsigned class = 1; class < CLASS_COUNT; class ++)
+        bytes += magazine_blocks(h, class) * class_size(class);
     return bytes;
 }

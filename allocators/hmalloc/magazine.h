@@ -13,6 +13,8 @@ void magazine_overflow(struct heap *h, unsigned class, void *block);
 void magazine_empty(struct heap *h);
 /* Bytes in blocks in magazines: exact for the owner, approximate for others. */
 size_t magazine_held(const struct heap *h);
+/* The same of one class, in blocks. */
+size_t magazine_blocks(const struct heap *h, unsigned class);
 /* A bin that is at once empty and full. */
 void magazine_reset(struct bin *b);
 

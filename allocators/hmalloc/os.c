@@ -1,6 +1,7 @@
 #include "allocators/hmalloc/os.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <sched.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -185,15 +186,34 @@ void os_yield(void)
     errno = saved;
 }
 
-void os_write_error(const char *text, size_t length)
+static bool os_write(int fd, const char *text, size_t length)
 {
-    const int saved = errno;
     while (length > 0) {
-        const ssize_t n = write(STDERR_FILENO, text, length);
+        const ssize_t n = write(fd, text, length);
+        if (n < 0 && errno == EINTR)
+            continue;
         if (n <= 0)
-            break;
+            return false;
         text += n;
         length -= (size_t)n;
     }
+    return true;
+}
+
+bool os_append(const char *file, const char *text, size_t length)
+{
+    const int saved = errno;
+    const int fd = open(file, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOCTTY, 0666);
+    bool done = fd >= 0 && os_write(fd, text, length);
+    if (fd >= 0)
+        done = close(fd) == 0 && done;
+    errno = saved;
+    return done;
+}
+
+void os_write_error(const char *text, size_t length)
+{
+    const int saved = errno;
+    (void)os_write(STDERR_FILENO, text, length);
     errno = saved;
 }

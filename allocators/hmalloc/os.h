@@ -36,6 +36,8 @@ size_t os_address_space_max(void);
 uint64_t os_clock_ms(void);
 uint64_t os_random(void);
 void os_yield(void);
+/* To the end of a file, made if need be. False: not all of it was written. */
+bool os_append(const char *file, const char *text, size_t length);
 void os_write_error(const char *text, size_t length);
 
 #endif

@@ -1,7 +1,8 @@
 /* What hmalloc says of itself. There are no counters on the fast paths: allocated is what slabs
  * handed out less what waits in magazines. */
-#include <malloc.h>
-#include <stdio.h>
+#include "allocators/hmalloc/stats.h"
+
+#include <string.h>
 
 #include "allocators/hmalloc/fault.h"
 #include "allocators/hmalloc/guard.h"
@@ -10,16 +11,17 @@
 #include "allocators/hmalloc/large.h"
 #include "allocators/hmalloc/magazine.h"
 #include "allocators/hmalloc/meta.h"
+#include "allocators/hmalloc/options.h"
+#include "allocators/hmalloc/os.h"
 #include "allocators/hmalloc/purge.h"
+#include "allocators/hmalloc/sizes.h"
 #include "allocators/hmalloc/slab.h"
-
-EXPORT struct mallinfo2 API(mallinfo2)(void);
-EXPORT int API(malloc_trim)(size_t pad);
-EXPORT void API(malloc_stats)(void);
+#include "allocators/hmalloc/text.h"
+#include "allocators/hmalloc/thread.h"
 
 EXPORT const char *hmalloc_version(void)
 {
-    return "1.0.0";
+    return HMALLOC_VERSION;
 }
 
 struct slab_sums {
@@ -86,33 +88,157 @@ EXPORT int hmalloc_check(void)
     return fine ? 0 : -1;
 }
 
-struct mallinfo2 API(mallinfo2)(void)
+/* ---- per heap and class ---- */
+
+void stats_heap(struct heap *h, struct heap_figures *ret)
 {
-    struct hmalloc_stats s;
-    hmalloc_stats_get(&s);
-    return (struct mallinfo2){
-        .arena = s.mapped - large_figures().direct_bytes - s.kept,
-        .hblks = large_figures().direct_count,
-        .hblkhd = large_figures().direct_bytes,
-        .fsmblks = s.magazines,
-        .uordblks = s.allocated - large_figures().direct_bytes,
-        .fordblks = s.magazines + s.slabs_free + s.dirty,
-        .keepcost = s.dirty + s.kept,
-    };
+    struct heap_figures f = {.is_shared = h->is_shared};
+    lock_take(&h->lock);
+    f.is_orphan = atomic_load_explicit(&h->is_orphan, memory_order_relaxed);
+    f.slabs = h->slab_bytes;
+    f.free = h->free_bytes;
+    f.virgin = h->virgin_bytes;
+    f.quarantined = harden_held(h);
+    for (unsigned class = 1; class < CLASS_COUNT; class ++) {
+        struct class_figures *c = &f.classes[class];
+        *c = (struct class_figures){h->class_slabs[class], h->class_out[class],
+                                    magazine_blocks(h, class)};
+        /* Magazines go on while we count. */
+        c->magazines = c->magazines < c->out ? c->magazines : c->out;
+        f.magazines += c->magazines * class_size(class);
+        f.handed_out += c->out * class_size(class);
+    }
+    lock_leave(&h->lock);
+    *ret = f;
 }
 
-int API(malloc_trim)(size_t pad)
+void stats_classes(struct class_figures ret[CLASS_COUNT], uint64_t *ret_heaps)
 {
-    (void)pad;
-    return purge_all() > 0;
+    struct heap_figures f;
+    memset(ret, 0, CLASS_COUNT * sizeof ret[0]);
+    *ret_heaps = 0;
+    for (struct heap *h = atomic_load_explicit(&heap_list, memory_order_acquire); h; h = h->next) {
+        stats_heap(h, &f);
+        ++*ret_heaps;
+        for (unsigned class = 1; class < CLASS_COUNT; class ++) {
+            ret[class].slabs += f.classes[class].slabs;
+            ret[class].out += f.classes[class].out;
+            ret[class].magazines += f.classes[class].magazines;
+        }
+    }
 }
 
-void API(malloc_stats)(void)
+/* ---- as JSON ---- */
+
+static void add_classes(struct text *t, const struct class_figures classes[CLASS_COUNT])
+{
+    text_open(t, "classes", "[");
+    for (unsigned class = 1; class < CLASS_COUNT; class ++) {
+        const struct class_figures *c = &classes[class];
+        if (c->slabs == 0)
+            continue;
+        const uint64_t size = class_size(class);
+        text_open(t, NULL, "{");
+        text_add_member(t, "size", size);
+        text_add_member(t, "slabs", c->slabs);
+        text_add_member(t, "blocks", c->slabs * (class_units(class) * UNIT_SIZE / size));
+        text_add_member(t, "handed_out", c->out);
+        text_add_member(t, "in_magazines", c->magazines);
+        text_close(t, "}");
+    }
+    text_close(t, "]");
+}
+
+static void add_heap(struct text *t, struct heap *h)
+{
+    struct heap_figures f;
+    stats_heap(h, &f);
+    text_open(t, NULL, "{");
+    text_add_name(t, "kind");
+    text_add(t, f.is_shared ? "\"shared\"" : f.is_orphan ? "\"orphan\"" : "\"thread\"");
+    text_add_member(t, "slab_bytes", f.slabs);
+    text_add_member(t, "handed_out", f.handed_out);
+    text_add_member(t, "magazines", f.magazines);
+    text_add_member(t, "free", f.free);
+    text_add_member(t, "virgin", f.virgin);
+    text_add_member(t, "quarantined", f.quarantined);
+    add_classes(t, f.classes);
+    text_close(t, "}");
+}
+
+static void add_process(struct text *t)
 {
     struct hmalloc_stats s;
+    const struct large_figures large = large_figures();
     hmalloc_stats_get(&s);
-    fprintf(stderr,
-            "hmalloc: %zu bytes in use (%zu of them large), %zu in magazines, %zu free in slabs, "
-            "%zu dirty, %zu kept, %zu metadata, %zu mapped\n",
-            s.allocated, s.large, s.magazines, s.slabs_free, s.dirty, s.kept, s.metadata, s.mapped);
+    text_open(t, "process", "{");
+    text_add_member(t, "allocated", s.allocated);
+    text_add_member(t, "large", s.large);
+    text_add_member(t, "large_count", large.run_count + large.direct_count);
+    text_add_member(t, "magazines", s.magazines);
+    text_add_member(t, "slabs_free", s.slabs_free);
+    text_add_member(t, "dirty", s.dirty);
+    text_add_member(t, "kept", s.kept);
+    text_add_member(t, "committed", s.committed);
+    text_add_member(t, "metadata", s.metadata);
+    text_add_member(t, "mapped", s.mapped);
+    text_add_member(t, "quarantined", s.quarantined);
+    text_add_member(t, "guarded", s.guarded);
+    text_add_member(t, "heaps_count", s.heaps_count);
+    text_add_member(t, "faults_count", s.faults_count);
+    text_close(t, "}");
+}
+
+static void add_options(struct text *t)
+{
+    struct hmalloc_option o;
+    text_open(t, "options", "{");
+    for (size_t i = 0; hmalloc_option_at(i, &o) == 0; i++)
+        text_add_member(t, o.name, o.value);
+    text_close(t, "}");
+}
+
+EXPORT size_t hmalloc_stats_json(char *buffer, size_t size)
+{
+    struct text t = {.buffer = buffer, .size = size, .is_first = true};
+    struct class_figures classes[CLASS_COUNT];
+    uint64_t heaps;
+    const int saved = errno;
+    text_open(&t, NULL, "{");
+    text_add_name(&t, "version");
+    text_add(&t, "\"" HMALLOC_VERSION "\"");
+    add_process(&t);
+    stats_classes(classes, &heaps);
+    add_classes(&t, classes);
+    text_open(&t, "heaps", "[");
+    for (struct heap *h = atomic_load_explicit(&heap_list, memory_order_acquire); h; h = h->next)
+        add_heap(&t, h);
+    text_close(&t, "]");
+    add_options(&t);
+    text_close(&t, "}");
+    text_end(&t);
+    errno = saved;
+    return t.length;
+}
+
+/* ---- at exit ---- */
+
+/* Into memory of its own, for the program's may be what is being reported. Nothing is written when
+ * there is none. */
+__attribute__((destructor)) static void stats_at_exit(void)
+{
+    if (options.stats_at_exit[0] == '\0' || !thread_init())
+        return;
+    const size_t room = ALIGN_UP(hmalloc_stats_json(NULL, 0) + KIB(64), os_page_size());
+    char *json = os_map(room, false);
+    if (!json)
+        return;
+    size_t length = hmalloc_stats_json(json, room);
+    length = length < room - 1 ? length : room - 2;
+    json[length] = '\n';
+    if (strcmp(options.stats_at_exit, "1") == 0)
+        os_write_error(json, length + 1);
+    else if (!os_append(options.stats_at_exit, json, length + 1))
+        fault_tell("HMALLOC_STATS_AT_EXIT", "the file cannot be written");
+    os_unmap(json, room);
 }
