@@ -20,7 +20,8 @@ from fake import clean_environment  # noqa: E402
 DEBIAN = Path("/usr/lib/x86_64-linux-gnu")
 FILES = """bin/heapmark sbin/heapmarkd libexec/heapmark/heapmark-supervisor
 libexec/heapmark/heapmark-runner libexec/heapmark/heapmark-nothing
-lib/heapmark/libhm_null.so lib/heapmark/libhm_classic_best.so
+lib/heapmark/libhm_null.so lib/heapmark/libhm_classic_best.so lib/heapmark/libhmalloc.so
+lib/libhmalloc.so lib/libhmalloc.so.1 lib/libhmalloc.a include/hmalloc.h lib/pkgconfig/hmalloc.pc
 share/heapmark/catalog/glibc.ini share/heapmark/catalog/null.ini
 share/man/man1/heapmark.1 share/man/man5/heapmark.conf.5 share/man/man8/heapmarkd.8
 share/bash-completion/completions/heapmark share/zsh/site-functions/_heapmark
@@ -58,9 +59,10 @@ class Install(unittest.TestCase):
         found = {str(p.relative_to(self.root)) for p in self.root.rglob("*") if p.is_file()}
         self.assertEqual({f"usr/{f}" for f in FILES} - found, set())
         strangers = {f for f in found if not re.match(
-            r"usr/(s?bin|lib|libexec/heapmark|lib/heapmark|share)/", f) or "/local/" in f}
+            r"usr/(s?bin|lib|libexec/heapmark|lib/heapmark|share|include)/", f) or "/local/" in f}
         self.assertEqual(strangers, set())
-        self.assertEqual({f for f in found if f.endswith((".a", ".h", ".o"))}, set())
+        self.assertEqual({f for f in found if f.endswith((".a", ".h", ".o"))},
+                         {"usr/lib/libhmalloc.a", "usr/include/hmalloc.h"})
 
     def test_programs_start(self):
         version = (SOURCE / "VERSION").read_text().strip()
