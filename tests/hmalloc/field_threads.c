@@ -107,7 +107,7 @@ static void owner_idles(void)
         field_free_all(block, n);
         field_sleep_ms(10);
     }
-    field_most_mib("a second later: RSS", field_rss_over(before), MIB(12));
+    field_most_mib("a second later: RSS", field_rss_over(before), MIB(16));
     sem_post(&owner.leave);
     join(thread);
 }
