@@ -186,10 +186,11 @@ static int foreign_child(int argc, char **argv)
     void *block = field_block(100);
     free(pointers[i]);
     errno = 0;
-    if (realloc(pointers[i], 200))
-        return 3;
+    void *moved = realloc(pointers[i], 200);
+    const int status = moved ? 3 : 0;
+    free(moved);
     free(block);
-    return 0;
+    return status;
 }
 
 static void foreign(void)
