@@ -13,6 +13,8 @@ static const unsigned chunk_steps[] = {CHUNK_UNITS, 64, 16, 4};
 
 #define HUGE_UNITS 32  /* of a huge page of 2 MiB */
 #define HUGE_FROM  512 /* units in use from which on huge pages are asked for: 32 MiB */
+/* Each may split a mapping, and vm.max_map_count is the whole process's: beyond, whole chunks. */
+#define HUGE_ENDED_MAX 4096
 
 struct chunk {
     struct chunk *next; /* by address */
@@ -27,6 +29,7 @@ struct chunk {
 struct lock chunk_lock;
 static struct chunk *chunks; /* under chunk_lock */
 static size_t dirty_low;     /* under chunk_lock */
+static unsigned huge_ended;  /* under chunk_lock: ranges that are huge no longer, ever */
 /* Under chunk_lock: given back lately and not missed yet (halved by each timed step), and missed.
  */
 static size_t purged_lately, missed;
@@ -253,6 +256,27 @@ static void huge_allow(struct chunk *c, unsigned at, unsigned count)
     }
 }
 
+/* Pages of a huge range go: khugepaged would bring them back, one range at a time, for as long as
+ * the range may be huge, up to 2 MiB for one page in use. What is huge and stays, stays huge. */
+void chunk_discard(void *address, size_t size)
+{
+    struct chunk *c = chunk_of(address);
+    const size_t from = (size_t)((char *)address - c->base) / (HUGE_UNITS * UNIT_SIZE);
+    const size_t to = ((size_t)((char *)address - c->base) + size - 1) / (HUGE_UNITS * UNIT_SIZE);
+    lock_take(&chunk_lock);
+    uint32_t ranges = c->huge & (~(uint32_t)0 >> (31 - (to - from)) << from);
+    huge_ended += (unsigned)__builtin_popcount(ranges);
+    const bool all = ranges != 0 && huge_ended > HUGE_ENDED_MAX;
+    c->huge = all ? 0 : c->huge & ~ranges;
+    lock_leave(&chunk_lock);
+    if (all)
+        os_huge(c->base, c->units * UNIT_SIZE, false);
+    for (; ranges != 0 && !all; ranges &= ranges - 1)
+        os_huge(c->base + (unsigned)__builtin_ctz(ranges) * HUGE_UNITS * UNIT_SIZE,
+                HUGE_UNITS * UNIT_SIZE, false);
+    os_discard(address, size);
+}
+
 struct slab *chunk_take(size_t units, enum unit_kind kind)
 {
     struct fit fit;
@@ -381,7 +405,7 @@ size_t chunk_purge(size_t keep_units, size_t budget_units)
             break;
         (void)units_out(pick.chunk, pick.at, pick.length);
         lock_leave(&chunk_lock);
-        os_discard(pick.chunk->base + pick.at * UNIT_SIZE, pick.length * UNIT_SIZE);
+        chunk_discard(pick.chunk->base + pick.at * UNIT_SIZE, pick.length * UNIT_SIZE);
         lock_take(&chunk_lock);
         units_in(pick.chunk, pick.at, pick.length, false);
         purged += pick.length;

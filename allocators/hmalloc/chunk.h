@@ -67,6 +67,8 @@ struct chunk_figures {
 };
 struct chunk_figures chunk_figures(void);
 
+/* Give pages inside a run back to the kernel; they read as zeros from now on. The run's owner. */
+void chunk_discard(void *address, size_t size);
 /* Give dirty units back to the kernel until at most so many are left; returns how many went.
  * Largest runs at the highest addresses first: low addresses are used again soonest. */
 size_t chunk_purge(size_t keep_units, size_t budget_units);

@@ -170,7 +170,7 @@ static size_t slab_purge_one(struct slab *s)
         const unsigned at = (unsigned)__builtin_ctzl(idle);
         const uint64_t rest = ~(idle >> at);
         const unsigned count = rest ? (unsigned)__builtin_ctzl(rest) : 64;
-        os_discard(s->base + at * page, count * page);
+        chunk_discard(s->base + at * page, count * page);
         purged += count * page;
         idle &= count == 64 ? 0 : ~((((uint64_t)1 << count) - 1) << at);
     }

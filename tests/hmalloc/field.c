@@ -113,6 +113,29 @@ size_t field_lines_with(const char *path, const char *text)
     return s.found;
 }
 
+struct huge_sums {
+    size_t size, rss; /* of the mapping being read */
+    size_t missing;
+};
+
+static void find_huge(const char *line, void *data)
+{
+    struct huge_sums *s = data;
+    if (strncmp(line, "Size:", 5) == 0)
+        s->size = strtoul(line + 5, NULL, 10) << 10;
+    else if (strncmp(line, "Rss:", 4) == 0)
+        s->rss = strtoul(line + 4, NULL, 10) << 10;
+    else if (strncmp(line, "VmFlags:", 8) == 0 && strstr(line, " hg"))
+        s->missing += s->size - s->rss;
+}
+
+size_t field_huge_missing(void)
+{
+    struct huge_sums s = {0};
+    each_line("/proc/self/smaps", find_huge, &s);
+    return s.missing;
+}
+
 size_t field_rss(void)
 {
     return field_rollup("Rss:");

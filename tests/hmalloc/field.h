@@ -35,6 +35,9 @@ size_t field_rss(void);
 size_t field_rss_over(size_t before);
 /* A line of /proc/self/smaps_rollup in bytes, e.g. "LazyFree:". */
 size_t field_rollup(const char *key);
+/* Bytes that are not resident in mappings advised MADV_HUGEPAGE: what khugepaged may add, unasked.
+ */
+size_t field_huge_missing(void);
 /* Lines of a file of /proc that hold this text; "" counts all. */
 size_t field_lines_with(const char *path, const char *text);
 size_t field_faults(void); /* minor page faults of the process so far */

@@ -96,9 +96,9 @@ static void huge_pages(void)
             free(blocks[i]);
     field_most_mib("256 MiB dense, all but a tenth freed in stretches of 64: RSS",
                    field_rss_over(before), MIB(128));
+    field_most_mib("what khugepaged may add to it", field_huge_missing(), MIB(32));
     field_free_all(blocks, kept);
     field_most_mib("then everything: RSS", field_rss_over(before), MIB(32));
-    field_most_mib("of it in huge pages", field_rollup("AnonHugePages:"), MIB(16));
 }
 
 /* ---- 14: vm.max_map_count is used up ---- */
