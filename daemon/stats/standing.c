@@ -44,7 +44,7 @@ void stats_standings(const struct stats_contestant *contestants, uint32_t count,
         enum stats_standing *standing = &ret_standings[i];
         if (!c->takes_part || c == leader)
             continue;
-        if (!is_sure(c))
+        if (!leader || !is_sure(c)) /* whoever is sure has a leader */
             *standing = STATS_STANDING_UNSURE;
         else
             *standing = overlap(c, leader) ? STATS_STANDING_TIED : STATS_STANDING_BEHIND;
