@@ -93,7 +93,7 @@ static bool parse_choice(const struct row *row, const char *text, uint64_t *ret)
 
 static bool parse(const struct row *row, const char *text)
 {
-    uint64_t n;
+    uint64_t n = 0;
     if (row->kind == HMALLOC_TEXT) {
         const size_t length = strlen(text);
         if (length > row->max)
