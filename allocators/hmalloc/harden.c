@@ -181,16 +181,9 @@ static void free_small(void *block, struct heap *h)
 
 /* ---- all blocks ---- */
 
-/* A large block's start? */
-static bool is_large_start(const void *block, tag_t tag)
-{
-    return (tag & TAG_KIND) == (TAG_RUN & TAG_KIND) ? slab_of(block)->base == block
-                                                    : ((uintptr_t)block & (UNIT_SIZE - 1)) == 0;
-}
-
 static void free_large(void *block, tag_t tag)
 {
-    if (options.hardened >= HARDEN_FILL && is_large_start(block, tag))
+    if (options.hardened >= HARDEN_FILL && large_is_start(block, tag))
         os_discard(block, large_usable(block, tag));
     large_free(block, tag);
 }
@@ -226,7 +219,7 @@ size_t harden_usable(const char *call, void *block, tag_t tag)
         return guard_usable(call, block);
     if (!(tag & TAG_SPECIAL))
         return usable_small(call, block, heap_of_tag(tag));
-    if (is_large_start(block, tag))
+    if (large_is_start(block, tag))
         return large_usable(block, tag);
     fault(call, block, FAULT_INSIDE);
     return 0;
