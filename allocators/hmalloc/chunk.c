@@ -295,7 +295,8 @@ struct slab *chunk_take(size_t units, enum unit_kind kind)
     run->units = (uint16_t)units;
     run->kind = (uint8_t)kind;
     run->clean = clean;
-    descriptors_number(fit.chunk, fit.at, 0, (unsigned)units);
+    /* Of a large block only the start is ever looked up. */
+    descriptors_number(fit.chunk, fit.at, 0, kind == UNIT_SLAB ? (unsigned)units : 1);
 out:
     lock_leave(&chunk_lock);
     return run;
@@ -322,7 +323,6 @@ bool chunk_resize(struct slab *run, size_t units)
     else if (new > old && at + new <= c->units &&bits_find(&c->free, at + old, false) >= at + new) {
         if (units_out(c, at + old, new - old) > 0)
             run->clean = false;
-        descriptors_number(c, at, old, new);
         done = true;
     }
     if (done)

@@ -40,6 +40,7 @@ struct magazine {
     uint16_t capacity; /* 2^k */
     uint16_t misses;   /* refills while the class was cold, saturating */
     bool spare_full;
+    bool refilled; /* since it last was full */
 };
 
 /* What the fast paths of malloc.c do, for everybody else. Owner. */
@@ -105,7 +106,9 @@ struct heap {
     struct quarantine *quarantine; /* harden.c */
     uint64_t random;               /* slab.c, when hardened; 0: not seeded */
     uint32_t class_slabs[CLASS_COUNT], class_out[CLASS_COUNT]; /* slabs; blocks handed out */
-    size_t purge_at;          /* free_bytes from which on pages are looked for */
+    size_t purged_bytes; /* of pages in slabs that were given back and are not used yet */
+    /* Free but not given back when that was last tried: no page of it is whole. */
+    size_t purge_floor;
     struct heap *next;        /* in the list of all heaps: written once, before it is seen */
     struct heap *next_orphan; /* under the heap list's lock */
 };

@@ -9,7 +9,7 @@
 #include "allocators/hmalloc/slab.h"
 
 #define CAPACITY_FIRST 8
-#define CAPACITY_MAX   1024
+#define CAPACITY_MAX   4096
 #define CAPACITY_MIN   4 /* of the largest classes */
 /* All magazines of a heap together may hold this much before they stop growing. */
 #define HEAP_MAGAZINE_BYTES MIB(2)
@@ -156,6 +156,7 @@ void *magazine_refill(struct heap *h, unsigned class, bool *ret_zeroed)
     struct bin *b = &h->bins[class];
     void *block = NULL;
     *ret_zeroed = false;
+    m->refilled = true;
     lock_take(&h->lock);
     if (m->spare_full)
         swap_empty(h, class);
@@ -176,7 +177,10 @@ static bool make_room(struct heap *h, unsigned class)
 {
     struct magazine *m = &h->magazines[class];
     struct bin *b = &h->bins[class];
-    if (grow(h, class))
+    /* Only while the program takes as well as frees: who only frees needs no larger magazine. */
+    const bool takes = m->refilled || !bin_has_array(b);
+    m->refilled = false;
+    if (takes && grow(h, class))
         return true;
     if (!bin_has_array(b))
         return false;
@@ -207,7 +211,7 @@ static bool is_draining(const struct heap *h)
 void magazine_overflow(struct heap *h, unsigned class, void *block)
 {
     lock_take(&h->lock);
-    if (h->magazines[class].spare_full && is_draining(h))
+    if (!h->magazines[class].refilled && is_draining(h))
         magazine_empty(h);
     if (make_room(h, class))
         bin_push(&h->bins[class], block);

@@ -64,7 +64,7 @@ static void purge_timed(struct heap *h, const struct chunk_figures *f)
     }
     (void)large_purge(os_clock_ms() - options.decay_ms);
     if (h && lock_try(&h->lock)) {
-        if (h->free_bytes > options.dirty_min / 4)
+        if (slab_purge_due(h))
             (void)slab_purge(h);
         lock_leave(&h->lock);
     }

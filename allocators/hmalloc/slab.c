@@ -47,7 +47,20 @@ static void list_remove(struct heap *h, struct slab *s)
     s->listed = false;
 }
 
-/* ---- birth and end ---- */
+/* ---- pages, birth and end ---- */
+
+/* Bits of the pages that hold any of bytes [from, to) of a slab. */
+static uint64_t pages_of(size_t from, size_t to)
+{
+    const unsigned shift = (unsigned)__builtin_ctzl(os_page_size());
+    const unsigned first = (unsigned)(from >> shift), last = (unsigned)((to - 1) >> shift);
+    return (~(uint64_t)0 >> (63 - (last - first))) << first;
+}
+
+static size_t page_bytes(uint64_t pages)
+{
+    return (size_t)__builtin_popcountl(pages) * os_page_size();
+}
 
 static unsigned bitmap_words(unsigned blocks)
 {
@@ -110,20 +123,13 @@ static void slab_end(struct heap *h, struct slab *s)
     h->block_bytes -= (size_t)s->blocks * s->size;
     h->free_bytes -= (size_t)s->free_count * s->size;
     h->virgin_bytes -= (size_t)(s->blocks - s->virgin) * s->size;
+    h->purged_bytes -= page_bytes(s->purged);
     if (s->bitmap != s->inline_bits)
         meta_free(s->bitmap, bitmap_words_all(s->blocks) * sizeof(uint64_t));
     chunk_give(s, s->virgin > 0 || !s->clean);
 }
 
-/* ---- pages ---- */
-
-/* Bits of the pages that hold any of bytes [from, to) of a slab. */
-static uint64_t pages_of(size_t from, size_t to)
-{
-    const unsigned shift = (unsigned)__builtin_ctzl(os_page_size());
-    const unsigned first = (unsigned)(from >> shift), last = (unsigned)((to - 1) >> shift);
-    return (~(uint64_t)0 >> (63 - (last - first))) << first;
-}
+/* ---- giving pages back ---- */
 
 /* A block leaves the slab: its pages will be written. True: it reads as zeros. */
 static bool page_use(struct slab *s, unsigned block)
@@ -131,6 +137,7 @@ static bool page_use(struct slab *s, unsigned block)
     const size_t from = (size_t)block * s->size;
     const uint64_t pages = pages_of(from, from + s->size);
     const bool zeroed = (s->purged & pages) == pages;
+    s->heap->purged_bytes -= page_bytes(s->purged & pages);
     s->purged &= ~pages;
     return zeroed;
 }
@@ -166,6 +173,7 @@ static size_t slab_purge_one(struct slab *s)
     uint64_t idle = pages_idle(s);
     size_t purged = 0;
     s->purged |= idle;
+    s->heap->purged_bytes += page_bytes(idle);
     while (idle) {
         const unsigned at = (unsigned)__builtin_ctzl(idle);
         const uint64_t rest = ~(idle >> at);
@@ -175,6 +183,12 @@ static size_t slab_purge_one(struct slab *s)
         idle &= count == 64 ? 0 : ~((((uint64_t)1 << count) - 1) << at);
     }
     return purged;
+}
+
+/* Free, and as far as we know resident. */
+static size_t unpurged(const struct heap *h)
+{
+    return h->free_bytes > h->purged_bytes ? h->free_bytes - h->purged_bytes : 0;
 }
 
 size_t slab_purge(struct heap *h)
@@ -190,16 +204,19 @@ size_t slab_purge(struct heap *h)
                 purged += slab_purge_one(s);
         }
     }
-    h->purge_at = h->free_bytes + h->free_bytes / 4 + options.dirty_min / 8;
+    h->purge_floor = unpurged(h);
     return purged;
 }
 
 bool slab_purge_due(struct heap *h)
 {
-    if (h->free_bytes < h->purge_at / 2)
-        h->purge_at = h->free_bytes * 2;
-    return h->free_bytes > h->purge_at && h->free_bytes > options.dirty_min / 2 &&
-           h->free_bytes > h->slab_bytes / 100 * options.dirty_percent;
+    const size_t now = unpurged(h), out = h->block_bytes - h->free_bytes - h->virgin_bytes;
+    if (now < h->purge_floor)
+        h->purge_floor = now;
+    size_t more = options.dirty_min / 2;
+    more = more > out / 4 ? more : out / 4;
+    more = more > h->purge_floor / 4 ? more : h->purge_floor / 4;
+    return now > h->purge_floor + more;
 }
 
 /* ---- blocks out ---- */
@@ -250,6 +267,7 @@ static void slab_open(struct heap *h, struct slab *s)
     h->free_bytes += (size_t)s->blocks * s->size;
     s->virgin = s->free_count = s->blocks;
     s->purged = s->clean ? pages_of(0, s->units * UNIT_SIZE) : 0;
+    h->purged_bytes += page_bytes(s->purged);
 }
 
 /* xorshift64 (Marsaglia, 2003), seeded by the kernel: an order that is hard to guess, no secret. */
