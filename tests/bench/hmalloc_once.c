@@ -59,6 +59,8 @@ static void wait_ms(long ms)
 static char *filled(size_t size)
 {
     char *block = malloc(size);
+    if (!block)
+        abort();
     memset(block, 1, size);
     *(size_t *)(void *)block = size;
     return block;

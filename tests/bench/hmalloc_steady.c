@@ -139,8 +139,8 @@ static volatile size_t sink;
 static void produce(uint64_t operations)
 {
     uint64_t *state = &seeds[0];
-    uint64_t tail = atomic_load_explicit(&ring.tail, memory_order_relaxed), head = tail;
-    head = atomic_load_explicit(&ring.head, memory_order_acquire);
+    uint64_t tail = atomic_load_explicit(&ring.tail, memory_order_relaxed);
+    uint64_t head = atomic_load_explicit(&ring.head, memory_order_acquire);
     for (uint64_t i = 0; i < operations; i++) {
         char *block = block_new(small_size(next_random(state)));
         while (tail - head >= RING)

@@ -347,7 +347,8 @@ static void slots_are_bounded(void)
         memset(again, 0xee, 5000);
         give(again);
     }
-    (void)fclose(maps);
+    if (maps)
+        (void)fclose(maps);
 }
 
 static void guarded_in_child(void)
