@@ -319,13 +319,17 @@ static void note_alone(const struct show *s)
     {
         char line[256], clean[256];
         const json_t *summaries = json_object_get(cell, "summaries");
-        if (!is_measured_alone(cell))
+        const json_t *first = json_array_get(json_object_get(group, "cells"), 0);
+        bool whole = is_measured_alone(first) &&
+                     strcmp(member_text(first, "role"), "reference") == 0; /* stands in all rings */
+        if (!is_measured_alone(cell) || (whole && i > 0))
             continue;
         snprintf(line, sizeof line,
-                 "measured alone: %s %s T=%.0f uses CPU outside its turns (%.1f%%)",
+                 "measured alone: %s %s T=%.0f uses CPU outside its turns (%.1f%%)%s",
                  member_text(cell, "subject"), member_text(group, "workload"),
                  member_real(group, "threads"),
-                 100 * member_real(json_object_get(summaries, "cpu_outside_ratio"), "value"));
+                 100 * member_real(json_object_get(summaries, "cpu_outside_ratio"), "value"),
+                 whole ? ", so its whole group is" : "");
         term_clean(clean, sizeof clean, line);
         puts(clean);
     }

@@ -58,6 +58,15 @@ static int share_order(const void *a, const void *b)
     return (x->value > y->value) - (x->value < y->value);
 }
 
+/* What a reference does outside its turns is in every ring of its group, and in every ratio. */
+static void shares_exceed(const struct solo *s, uint32_t cell, bool *alone)
+{
+    const struct job_group *group = &s->plan->groups[s->plan->cells[cell].group];
+    bool all = cell == group->cells_first;
+    for (uint32_t i = 0; i < group->cells_count; i++)
+        alone[group->cells_first + i] |= all || group->cells_first + i == cell;
+}
+
 void solo_decide(struct solo *s, bool *alone)
 {
     memcpy(alone, s->begun, s->plan->cells_count * sizeof *alone);
@@ -68,7 +77,7 @@ void solo_decide(struct solo *s, bool *alone)
             n++;
         double median = (s->shares[i + (n - 1) / 2].value + s->shares[i + n / 2].value) / 2;
         if (n >= SOLO_RINGS_MIN && median > SOLO_CPU_OUTSIDE_MAX)
-            alone[s->shares[i].cell] = true;
+            shares_exceed(s, s->shares[i].cell, alone);
     }
 }
 

@@ -232,6 +232,27 @@ static uint32_t words_collapse(struct stats_cell_ring *words, const uint32_t *re
     return kept;
 }
 
+/* Whether a row of the reference is from a ring that a subject disturbs: one measured alone for
+ * what it does outside its turns. */
+static bool row_disturbed(const struct context *c, const struct job_group *group,
+                          const struct store_value *row)
+{
+    return row->position < job_group_rings(c->spec, group) &&
+           row->position + 1 < group->cells_count &&
+           c->alone[group->cells_first + 1 + row->position];
+}
+
+/* Whether the reference has a row of an undisturbed ring: then the others are left out. */
+static bool has_undisturbed(const struct context *c, const struct job_group *group,
+                            const struct slab *s)
+{
+    for (uint32_t i = 0; i < s->count; i++)
+        if (row_counts(&s->rows[i], group->cells_first, job_group_rings(c->spec, group), true) &&
+            !row_disturbed(c, group, &s->rows[i]))
+            return true;
+    return false;
+}
+
 /* Every ring's word on a cell into words[s->count]; the control's, one per repetition. Returns
  * how many, or -ENOMEM. */
 static int cell_words(const struct context *c, uint32_t group_idx, uint32_t cell_idx,
@@ -243,8 +264,11 @@ static int cell_words(const struct context *c, uint32_t group_idx, uint32_t cell
     uint32_t count = 0;
     if (!repetitions || !scratch)
         return -ENOMEM;
+    bool choosy = from_rings && cell_idx == group->cells_first && has_undisturbed(c, group, s);
     for (uint32_t i = 0; i < s->count; i++) {
         if (!row_counts(&s->rows[i], cell_idx, job_group_rings(c->spec, group), from_rings))
+            continue;
+        if (choosy && row_disturbed(c, group, &s->rows[i]))
             continue;
         repetitions[count] = s->rows[i].repetition;
         words[count++] = ring_word(c, group, group_idx, s, &s->rows[i]);

@@ -241,6 +241,18 @@ class Tables(Shown):
         self.assertIn("uses CPU outside its turns (3.4%)\n", text)
         self.assertEqual(text.count("measured alone"), 1)
 
+    def test_a_reference_measured_alone_speaks_for_its_group(self):
+        groups = reference_groups()
+        for cell in groups[0]["cells"]:
+            for row in cell["summaries"].values():
+                row["measured"] = "solo"
+        first = groups[0]["cells"][0]
+        self.assertEqual(first["role"], "reference")
+        first["summaries"]["cpu_outside_ratio"] = dict(summary(0.02, unit="ratio"), measured="ring")
+        text = self.shown(groups=groups)
+        self.assertIn("outside its turns (2.0%), so its whole group is\n", text)
+        self.assertEqual(text.count("measured alone"), 1)
+
     def test_steps_given_up_are_told(self):
         for count, words in ((1, "1 step was"), (7, "7 steps were")):
             jobs = job(progress={"steps_given_up": count})

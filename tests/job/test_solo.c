@@ -8,13 +8,23 @@
 #include <string.h>
 
 #include <cmocka.h>
+#include <math.h>
 
 #include "daemon/base/log.h"
 #include "tests/job/world.h"
 
 #define PLANNED (7 * 2 + 7 * 4) /* rings of table-churn, trials of table-cold */
 
-/* Alone, jemalloc takes 80 ns a pair where its rings said 50. */
+/* Who works outside its turns slows the reference of its rings, and its repeat more. */
+static void disturb(struct exec_result *ret)
+{
+    ret->runners[0].metrics[0].value = 1e9 / 150;
+    ret->runners[1].metrics[0].value = 1e9 / 180;
+    assert_int_equal(ret->runners[1].metrics[2].metric, METRIC_RING_LOG_RATIO);
+    ret->runners[1].metrics[2].value = log(1.2);
+}
+
+/* Alone, jemalloc takes 80 ns a pair where its rings said 50. "*": every subject works outside. */
 static int behave_outside(struct script *s, const struct exec_request *q, struct exec_result *ret,
                           struct err *e)
 {
@@ -24,7 +34,11 @@ static int behave_outside(struct script *s, const struct exec_request *q, struct
     for (uint32_t i = 0; i < q->subjects_count && q->rotations; i++) {
         struct exec_runner_result *runner = &ret->runners[i];
         bool is_jemalloc = strcmp(q->subjects[i].allocator, "jemalloc") == 0;
-        bool works = strcmp(q->subjects[i].allocator, s->outside_of) == 0 && s->outside_rings > 0;
+        bool meant = strcmp(q->subjects[i].allocator, s->outside_of) == 0 ||
+                     (s->outside_of[0] == '*' && q->subjects[i].role == ROLE_SUBJECT);
+        bool works = meant && s->outside_rings > 0;
+        if (works && s->disturbs && i == 2)
+            disturb(ret);
         if (q->subjects_count == 1 && is_jemalloc)
             runner->metrics[0].value = 1e9 / 80;
         s->outside_rings -= works && q->subjects_count > 1;
@@ -144,8 +158,8 @@ static void test_little_is_let_pass(void **state)
     }
 }
 
-/* A reference that does it has its own value from trials alone; others keep to their rings. */
-static void test_reference_is_measured_alone(void **state)
+/* A reference that does it is in every ring: the whole group is measured alone. */
+static void test_reference_takes_its_group_along(void **state)
 {
     (void)state;
     struct world *w = outside_world("glibc", 0.02, UINT32_MAX);
@@ -154,15 +168,47 @@ static void test_reference_is_measured_alone(void **state)
     struct found *f = must_alloc(sizeof *f);
     submit(w, uuid);
     scheduler_wake(w->scheduler);
-    expect_steps(w, uuid, PLANNED + 7 * 2, &job);
+    expect_steps(w, uuid, PLANNED + 7 * 4, &job);
     summaries(w, job.id, f);
-    assert_int_equal(row_of(f, 0, METRIC_PAIRS_PER_S)->measured, MEASURED_SOLO);
-    assert_int_equal(row_of(f, 0, METRIC_PAIRS_PER_S)->count, 7);
+    for (uint32_t cell = 0; cell < 3; cell++) {
+        assert_int_equal(row_of(f, cell, METRIC_PAIRS_PER_S)->measured, MEASURED_SOLO);
+        assert_int_equal(row_of(f, cell, METRIC_PAIRS_PER_S)->count, 7);
+    }
     assert_near(row_of(f, 0, METRIC_PAIRS_PER_S)->ratio, 1);
-    assert_int_equal(row_of(f, 1, METRIC_PAIRS_PER_S)->measured, MEASURED_RING);
-    assert_near(row_of(f, 1, METRIC_PAIRS_PER_S)->ratio, 2);
+    assert_near(row_of(f, 1, METRIC_PAIRS_PER_S)->ratio, 1.25); /* not the 2 of the rings */
+    assert_near(row_of(f, 2, METRIC_PAIRS_PER_S)->ratio, 2.5);
+    assert_int_equal(row_of(f, 4, METRIC_PAIRS_PER_S)->measured, MEASURED_TRIAL); /* other group */
     free(f);
     world_end(w, &job);
+}
+
+/* What jemalloc's rings say of the reference is left out; where all rings are like that, not. */
+static void test_disturbed_rings_do_not_speak_of_the_reference(void **state)
+{
+    static const struct {
+        const char *of;
+        double value, noise;
+    } cases[] = {{"jemalloc", 1e7, 0}, {"*", 1e9 / 150, 0.18232155679395462}};
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct world *w = outside_world(cases[i].of, 0.02, UINT32_MAX);
+        char uuid[37];
+        struct store_job job;
+        struct found *f = must_alloc(sizeof *f);
+        w->script.disturbs = true;
+        submit(w, uuid);
+        scheduler_wake(w->scheduler);
+        expect_steps(w, uuid, PLANNED + 7 * (i ? 4 : 3), &job);
+        summaries(w, job.id, f);
+        const struct store_summary *reference = row_of(f, 0, METRIC_PAIRS_PER_S);
+        assert_int_equal(reference->measured, MEASURED_RING);
+        assert_int_equal(reference->count, 7);
+        assert_near(reference->value, cases[i].value);
+        assert_near(reference->noise, cases[i].noise);
+        assert_near(row_of(f, 1, METRIC_PAIRS_PER_S)->ratio, 1.25);
+        free(f);
+        world_end(w, &job);
+    }
 }
 
 int main(void)
@@ -171,7 +217,8 @@ int main(void)
         cmocka_unit_test(test_subject_is_measured_alone),
         cmocka_unit_test(test_restart_among_trials_alone),
         cmocka_unit_test(test_little_is_let_pass),
-        cmocka_unit_test(test_reference_is_measured_alone),
+        cmocka_unit_test(test_reference_takes_its_group_along),
+        cmocka_unit_test(test_disturbed_rings_do_not_speak_of_the_reference),
     };
     log_set(LOG_LEVEL_ERROR, LOG_FORMAT_TEXT);
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -24,6 +24,7 @@ struct script {
     const char *outside_of; /* behave_outside: allocator that uses CPU outside its turns, */
     double outside;         /* so much, */
     unsigned outside_rings; /* in so many rings */
+    bool disturbs;          /* and its rings' reference is slowed by it */
     unsigned hold_after;    /* behave_outside: after this run, hold; 0: never */
     struct store *store; /* behave_settling: where it settles a step behind the scheduler's back */
 };

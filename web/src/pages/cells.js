@@ -56,21 +56,24 @@ export function unsteadyNote(summaries) {
 
 /** Which cells were measured apart from their rings, and why; null where none was. */
 export function aloneNote(cells) {
-  const told = cells
-    .filter((c) => Object.values(c.summaries ?? {}).some((s) => s?.measured === 'solo'))
-    .map((c) => {
-      const share = c.summaries.cpu_outside_ratio?.value;
-      return `${clip(c.subject ?? c.allocator ?? '', 60)}${
-        known(share) ? ` (${(100 * share).toFixed(1)} %)` : ''
-      }`;
-    });
+  const alone = cells.filter((c) =>
+    Object.values(c.summaries ?? {}).some((s) => s?.measured === 'solo'),
+  );
+  // The reference stands in every ring, so it takes its whole group along.
+  const reference = alone.find((c) => c.role === 'reference');
+  const told = (reference ? [reference] : alone).map((c) => {
+    const share = c.summaries.cpu_outside_ratio?.value;
+    return `${clip(c.subject ?? c.allocator ?? '', 60)}${
+      known(share) ? ` (${(100 * share).toFixed(1)} %)` : ''
+    }`;
+  });
   return told.length
     ? h(
         'p',
         { class: 'small alone' },
         'Uses CPU outside its turns, measured alone: ',
         bdi(told.join(', ')),
-        '.',
+        reference ? ', and with it the whole group.' : '.',
       )
     : null;
 }
