@@ -8,13 +8,15 @@
 
 /* The kernel's command line can name disks, hosts and boot servers, and now and then holds a
  * password: nothing for everybody who may look. Once there are tokens it is only for who shows one,
- * or administers. What it decides about results it decides through its hash. */
+ * or administers; and never for who comes from elsewhere without one, whom public_read lets look
+ * but not submit, also when the last token has expired. What it decides about results it decides
+ * through its hash. */
 static int may_see_cmdline(struct api_context *api, const struct http_request *rq, bool *ret,
                            struct err *e)
 {
     unsigned tokens = 0;
     *ret = strcmp(rq->principal.name, "local") != 0 || (rq->principal.scopes & SCOPE_ADMIN);
-    if (*ret)
+    if (*ret || !(rq->principal.scopes & SCOPE_SUBMIT))
         return 0;
     int r = tokens_usable(api, &tokens, e);
     *ret = tokens == 0;

@@ -261,11 +261,13 @@ enum {
     OPT_TICK_MS,
     OPT_HEARTBEAT_MS,
     OPT_CONNECTIONS,
+    OPT_PER_ADDRESS,
     OPT_EVENTS,
     OPT_STEP_MS,
     OPT_CRASH,
     OPT_LOW_WATER,
     OPT_QUEUED,
+    OPT_PUBLIC_READ,
     OPT_DEBUG,
 };
 static const struct option options[] = {
@@ -279,11 +281,13 @@ static const struct option options[] = {
     {"tick-ms", required_argument, NULL, OPT_TICK_MS},
     {"heartbeat-ms", required_argument, NULL, OPT_HEARTBEAT_MS},
     {"connections", required_argument, NULL, OPT_CONNECTIONS},
+    {"per-address", required_argument, NULL, OPT_PER_ADDRESS},
     {"events", required_argument, NULL, OPT_EVENTS},
     {"step-ms", required_argument, NULL, OPT_STEP_MS},
     {"crash", required_argument, NULL, OPT_CRASH},
     {"low-water", required_argument, NULL, OPT_LOW_WATER},
     {"queued", required_argument, NULL, OPT_QUEUED},
+    {"public-read", no_argument, NULL, OPT_PUBLIC_READ},
     {"debug", no_argument, NULL, OPT_DEBUG},
     {0},
 };
@@ -309,6 +313,9 @@ static int option_number(struct server *s, int option, uint64_t number)
         return 0;
     case OPT_CONNECTIONS:
         s->http.connections_max = n;
+        return 0;
+    case OPT_PER_ADDRESS:
+        s->http.connections_per_ip_max = n;
         return 0;
     case OPT_EVENTS:
         s->http.events_max = n;
@@ -345,6 +352,9 @@ static int option_set(struct server *s, int option, char *value, struct err *e)
         return 0;
     case OPT_LISTEN:
         return http_listen_parse(value, &s->http.listen[s->http.listen_count++], e);
+    case OPT_PUBLIC_READ:
+        s->api.public_read = true;
+        return 0;
     case OPT_DEBUG:
         log_set(LOG_LEVEL_DEBUG, LOG_FORMAT_TEXT);
         return 0;

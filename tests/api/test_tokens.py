@@ -209,6 +209,33 @@ class Exposed(unittest.TestCase):
             second.remove()
             first.remove()
 
+    def test_public_reading_never_tells_the_kernel_command_line(self):
+        """Not to who comes from elsewhere without a token, after the last one is revoked either."""
+        with tempfile.TemporaryDirectory(prefix="heapmark-api-") as folder:
+            socket = f"unix:{folder}/s"
+            first = Server("--listen", socket)
+            owner = lambda server, method, path, body=None: server.request(
+                method, path, body, {"Host": "localhost"}, f"{folder}/s")
+            made = owner(first, "POST", "/api/v1/tokens", {"name": "t", "scopes": ["read"]}).json
+            self.assertEqual(first.stop(), 0)
+            second = Server("--listen", "0.0.0.0:0", "--listen", socket, "--public-read",
+                            directory=first.directory)
+            try:
+                def told(**headers):
+                    reply = second.get("/api/v1/host", Host="0.0.0.0", **headers)
+                    self.assertEqual(reply.status, 200, reply.body)
+                    return reply.json["facts"]["cmdline"] is not None
+
+                self.assertFalse(told())
+                self.assertTrue(told(**bearer(made["token"])))
+                owner(second, "POST", "/api/v1/tokens/t/revoke")
+                self.assertFalse(told())
+                self.assertTrue(owner(second, "GET", "/api/v1/host").json["facts"]["cmdline"])
+            finally:
+                second.stop()
+                second.remove()
+                first.remove()
+
 
 if __name__ == "__main__":
     main()
