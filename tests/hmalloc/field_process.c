@@ -212,9 +212,72 @@ static void foreign(void)
 
 /* ---- 15: little address space ---- */
 
+struct slot {
+    unsigned char *block;
+    size_t size;
+};
+
+#define SLOTS   3000
+#define SEEKERS 6
+static struct slot slots[SEEKERS][SLOTS];
+static _Atomic size_t refused_count, damaged_count;
+
+static void slot_check(const struct slot *s, unsigned char mark)
+{
+    damaged_count += s->block[0] != mark || s->block[s->size - 1] != mark;
+}
+
+/* More than there is, each block marked at both ends: refusals must leave everything in order. */
+static void *limited_thread(void *data)
+{
+    enum { rounds = 60000 };
+    struct slot *table = data;
+    uint64_t state = (uintptr_t)data | 1;
+    for (unsigned i = 0; i < rounds; i++) {
+        struct slot *s = &table[field_random(&state) % SLOTS];
+        const uint64_t r = field_random(&state);
+        const unsigned char mark = (unsigned char)(s - table);
+        const size_t size = 1 + (r >> 8) % (r % 100 < 90 ? 4000 : r % 100 < 99 ? 200000 : 8000000);
+        if (s->block)
+            slot_check(s, mark);
+        if (s->block && r % 3 != 0) {
+            free(s->block);
+            s->block = NULL;
+            continue;
+        }
+        unsigned char *block = realloc(s->block, size);
+        refused_count += !block;
+        if (block) {
+            block[0] = block[size - 1] = mark;
+            *s = (struct slot){block, size};
+        }
+    }
+    for (unsigned i = 0; i < SLOTS; i++)
+        free(table[i].block);
+    return NULL;
+}
+
+static int limited_threads(void)
+{
+    pthread_t thread[SEEKERS];
+    pthread_attr_t attributes;
+    (void)pthread_attr_init(&attributes);
+    (void)pthread_attr_setstacksize(&attributes, 65536);
+    for (unsigned i = 0; i < SEEKERS; i++)
+        if (pthread_create(&thread[i], &attributes, limited_thread, slots[i]) != 0)
+            return 3;
+    for (unsigned i = 0; i < SEEKERS; i++)
+        (void)pthread_join(thread[i], NULL);
+    if (damaged_count > 0)
+        return 4;
+    return refused_count > 0 ? 0 : 5;
+}
+
 /* Fill what there is, twice; prints nothing, because printing may need memory. */
 static int limited_child(int argc, char **argv)
 {
+    if (argc > 0 && strcmp(argv[0], "threads") == 0)
+        return limited_threads();
     enum { room = 1 << 16 };
     static void *blocks[room];
     const size_t limit = strtoul(argc > 0 ? argv[0] : "0", NULL, 10);
@@ -253,6 +316,8 @@ static void little_address_space(void)
         else
             field_least(what, (size_t)status, mib[i] >= 256 ? 70 : 40, "%");
     }
+    field_most("status of six threads that want more than 128 MiB",
+               (size_t)field_spawn(15, "threads", true, MIB(128)), 0, "");
 }
 
 const struct field_case field_process[] = {

@@ -3,7 +3,7 @@
 
 What a program writes is compared with a run on the C library. A witness (witness.c), preloaded too,
 proves for every process whose malloc was in use, and that hmalloc's own figures agree at its end.
-HEAPMARK_LONG=1 gives each program more to do."""
+HEAPMARK_LONG=1 gives each program more to do; HMALLOC_* of the environment are handed on."""
 
 import contextlib
 import glob
@@ -159,6 +159,7 @@ class Programs(unittest.TestCase):
         if preload:
             with open(self.lines, "a"):
                 os.chmod(self.lines, 0o666)
+            env.update({k: v for k, v in os.environ.items() if k.startswith("HMALLOC_")})
             env.update(LD_PRELOAD=f"{LIBRARY} {WITNESS}", HM_WITNESS=self.lines)
         return env
 
@@ -222,7 +223,7 @@ class Programs(unittest.TestCase):
 
     def compile(self, compiler, package, *inner):
         self.need(compiler, package)
-        source = self.file("big.c", c_source(1500 if LONG else 40))
+        source = self.file("big.c", c_source(400 if LONG else 40))
 
         def one(preload):
             out = os.path.join(self.dir, "big.o")
