@@ -1,5 +1,6 @@
 /* What glibc offers beside the standard family, so that programs that call it find ours: figures,
  * trimming, tuning. Any thread. */
+#include <inttypes.h>
 #include <malloc.h>
 #include <stdio.h>
 
@@ -86,7 +87,7 @@ int API(mallopt)(int parameter, int value)
 
 void API(malloc_stats)(void)
 {
-    char line[256];
+    char line[384];
     struct text t = {.buffer = line, .size = sizeof line};
     struct hmalloc_stats s;
     hmalloc_stats_get(&s);
@@ -119,9 +120,9 @@ static void print_class(FILE *file, unsigned class, const struct class_figures *
     const uint64_t blocks = c->slabs * (class_units(class) * UNIT_SIZE / size);
     const uint64_t out = c->out - c->magazines, free = blocks - out;
     if (free > 0)
-        fprintf(file, "  <size from=\"%zu\" to=\"%zu\" total=\"%zu\" count=\"%llu\"/>\n",
+        fprintf(file, "  <size from=\"%zu\" to=\"%zu\" total=\"%zu\" count=\"%" PRIu64 "\"/>\n",
                 class > 1 ? (size_t)class_size(class - 1) + 1 : 1, size, (size_t)(free * size),
-                (unsigned long long)free);
+                free);
 }
 
 static void print_heap(FILE *file, unsigned number, const struct heap_figures *f)
@@ -134,12 +135,11 @@ static void print_heap(FILE *file, unsigned number, const struct heap_figures *f
     }
     fprintf(file,
             "</sizes>\n"
-            "<total type=\"fast\" count=\"%llu\" size=\"%llu\"/>\n"
-            "<total type=\"rest\" count=\"0\" size=\"%llu\"/>\n"
-            "<system type=\"current\" size=\"%llu\"/>\n"
+            "<total type=\"fast\" count=\"%" PRIu64 "\" size=\"%" PRIu64 "\"/>\n"
+            "<total type=\"rest\" count=\"0\" size=\"%" PRIu64 "\"/>\n"
+            "<system type=\"current\" size=\"%" PRIu64 "\"/>\n"
             "</heap>\n",
-            (unsigned long long)cached, (unsigned long long)f->magazines,
-            (unsigned long long)(f->free + f->virgin), (unsigned long long)f->slabs);
+            cached, f->magazines, (f->free + f->virgin), f->slabs);
 }
 
 int API(malloc_info)(int options_none, FILE *file)
