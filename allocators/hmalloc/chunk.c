@@ -295,6 +295,7 @@ struct slab *chunk_take(size_t units, enum unit_kind kind)
     run->units = (uint16_t)units;
     run->kind = (uint8_t)kind;
     run->clean = clean;
+    run->huge = fit.chunk->huge >> (fit.at / HUGE_UNITS) & 1;
     /* Of a large block only the start is ever looked up. */
     descriptors_number(fit.chunk, fit.at, 0, kind == UNIT_SLAB ? (unsigned)units : 1);
 out:
@@ -392,6 +393,29 @@ static bool purge_pick(unsigned units_max, struct fit *ret)
     return true;
 }
 
+/* Where all 2 MiB were given back, the next unit taken must not bring all of them again. */
+static void huge_forbid(struct chunk *c, unsigned at, unsigned count)
+{
+    for (unsigned range = at / HUGE_UNITS; range <= (at + count - 1) / HUGE_UNITS; range++) {
+        const unsigned from = range * HUGE_UNITS;
+        if (!(c->huge >> range & 1) || bits_count(&c->free, from, HUGE_UNITS) < HUGE_UNITS ||
+            bits_count(&c->dirty, from, HUGE_UNITS) > 0)
+            continue;
+        c->huge &= ~(1u << range);
+        os_huge(c->base + from * UNIT_SIZE, HUGE_UNITS * UNIT_SIZE, false);
+    }
+}
+
+/* Nothing in it is in use or resident: nor need its descriptors be, but for the first page with the
+ * way back to `c`. */
+static void descriptors_discard(struct chunk *c)
+{
+    const size_t page = os_page_size();
+    if (c->dirty_count == 0 && bits_count(&c->free, 1, c->units - 1) == c->units - 1 &&
+        page < UNIT_SIZE)
+        os_discard(c->base + page, UNIT_SIZE - page);
+}
+
 size_t chunk_purge(size_t keep_units, size_t budget_units)
 {
     size_t purged = 0;
@@ -408,6 +432,8 @@ size_t chunk_purge(size_t keep_units, size_t budget_units)
         chunk_discard(pick.chunk->base + pick.at * UNIT_SIZE, pick.length * UNIT_SIZE);
         lock_take(&chunk_lock);
         units_in(pick.chunk, pick.at, pick.length, false);
+        huge_forbid(pick.chunk, pick.at, pick.length);
+        descriptors_discard(pick.chunk);
         purged += pick.length;
         purged_lately += pick.length;
     }

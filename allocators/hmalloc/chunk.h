@@ -39,7 +39,7 @@ struct slab {
     uint8_t kind;   /* enum unit_kind */
     bool listed;
     bool clean; /* its pages read as zeros when it was taken */
-    bool pad;
+    bool huge;  /* lies where huge pages may be: touched once, all of it is resident */
     uint64_t inline_bits[SLAB_INLINE_WORDS];
 };
 _Static_assert(sizeof(struct slab) == 128, "the descriptors of a chunk fill one unit");

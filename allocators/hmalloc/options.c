@@ -11,7 +11,7 @@
     {                                                                                      \
         .on_fault = ON_FAULT_ABORT, .hardened = HARDEN_NONE, .quarantine_bytes = KIB(256), \
         .guard_sample = 1000, .guard_slots = 128, .decay_ms = 250, .dirty_percent = 20,    \
-        .dirty_min = MIB(1), .magazine_bytes = KIB(256), .thp = 1,                         \
+        .dirty_min = KIB(512), .magazine_bytes = KIB(256), .thp = 1,                       \
     }
 
 struct options options = DEFAULTS;

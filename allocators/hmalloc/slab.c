@@ -87,6 +87,19 @@ static bool bitmap_new(struct slab *s)
     return s->bitmap;
 }
 
+/* All blocks of a new slab are free ones: hardened, so that any of them may be the first; on a huge
+ * page, because what was never used is resident too. */
+static void slab_open(struct heap *h, struct slab *s)
+{
+    for (unsigned i = 0; i < s->blocks; i++)
+        s->bitmap[i / 64] |= (uint64_t)1 << (i % 64);
+    h->virgin_bytes -= (size_t)s->blocks * s->size;
+    h->free_bytes += (size_t)s->blocks * s->size;
+    s->virgin = s->free_count = s->blocks;
+    s->purged = s->clean && !s->huge ? pages_of(0, s->units * UNIT_SIZE) : 0;
+    h->purged_bytes += page_bytes(s->purged);
+}
+
 static struct slab *slab_new(struct heap *h, unsigned class)
 {
     const uint32_t size = class_size(class);
@@ -111,6 +124,8 @@ static struct slab *slab_new(struct heap *h, unsigned class)
     h->virgin_bytes += (size_t)s->blocks * size;
     h->class_slabs[class]++;
     list_add_first(h, s);
+    if (s->huge)
+        slab_open(h, s);
     return s;
 }
 
@@ -258,18 +273,6 @@ static unsigned take_virgin(struct slab *s, void **out, unsigned want, bool *fir
     return got;
 }
 
-/* Hardened: all blocks of a new slab are free ones, so that any of them may be the first. */
-static void slab_open(struct heap *h, struct slab *s)
-{
-    for (unsigned i = 0; i < s->blocks; i++)
-        s->bitmap[i / 64] |= (uint64_t)1 << (i % 64);
-    h->virgin_bytes -= (size_t)s->blocks * s->size;
-    h->free_bytes += (size_t)s->blocks * s->size;
-    s->virgin = s->free_count = s->blocks;
-    s->purged = s->clean ? pages_of(0, s->units * UNIT_SIZE) : 0;
-    h->purged_bytes += page_bytes(s->purged);
-}
-
 /* xorshift64 (Marsaglia, 2003), seeded by the kernel: an order that is hard to guess, no secret. */
 static uint64_t random_next(struct heap *h)
 {
@@ -289,7 +292,8 @@ static unsigned take_random(struct heap *h, unsigned class, void **out, bool *re
         s = slab_new(h, class);
         if (!s)
             return 0;
-        slab_open(h, s);
+        if (s->virgin < s->blocks)
+            slab_open(h, s);
     }
     unsigned i = (unsigned)((random_next(h) >> 32) * s->blocks >> 32), w = i / 64;
     uint64_t bits = s->bitmap[w] & ~(uint64_t)0 << (i % 64);
