@@ -14,8 +14,8 @@
 #include "daemon/base/clock.h"
 #include "daemon/supervisor/supervisor.h"
 
-#define HELLO_WAIT_MS 15000
-#define STOP_WAIT_MS  15000
+#define HELLO_WAIT_MS (SUPERVISOR_LOCK_WAIT_MS + 10000)
+#define STOP_WAIT_MS  20000 /* the guardian itself kills its worker at GUARDIAN_STOP_MS_MAX */
 #define ARGS_MAX      32
 #define ARG_SIZE      320
 

@@ -13,6 +13,8 @@
 #include "daemon/base/log.h"
 #include "daemon/supervisor/procs.h"
 
+_Static_assert(SUPERVISOR_LOCK_WAIT_MS > GUARDIAN_STOP_MS_MAX, "a successor outwaits a worker");
+
 struct guardian {
     struct supervisor *s;
     int signal_fd;

@@ -182,6 +182,15 @@ static struct launch *launch_new(struct supervisor *s, uint64_t id, const struct
     return l;
 }
 
+/* It may take seconds, and what the node or a signal says meanwhile ends the launch: it is read
+ * after this returns, when there is no launch any more. */
+static int memory_prepare(struct launch *l, struct err *e)
+{
+    const struct prefault_watch watch = {.socket = l->s->socket, .signal_fd = l->s->signal_fd};
+    int r = prefault(l->q.prefault_bytes, l->q.mems_mask, &watch, &l->prefault_bytes);
+    return r < 0 ? err_set(e, ERR_CANCELLED, NULL, "cancelled before its runners were started") : 0;
+}
+
 static int launch_acquire(struct launch *l, int tape_fd, struct err *e)
 {
     unsigned count = l->q.runners_count;
@@ -197,7 +206,7 @@ static int launch_acquire(struct launch *l, int tape_fd, struct err *e)
     if (r == 0)
         r = host_prepare(l, e);
     if (r == 0)
-        l->prefault_bytes = prefault(l->q.prefault_bytes, l->q.mems_mask);
+        r = memory_prepare(l, e);
     for (unsigned i = 0; r == 0 && i < count; i++)
         r = group_make(l, i, e);
     for (unsigned i = 0; r == 0 && i < count; i++)

@@ -11,8 +11,6 @@
 #include "daemon/supervisor/guardian.h"
 #include "daemon/supervisor/supervisor.h"
 
-#define LOCK_WAIT_MS 20000 /* an earlier supervisor's worker may still be winding up */
-
 static int socket_check(struct err *e)
 {
     int type;
@@ -42,7 +40,8 @@ static int supervisor_open(struct supervisor *s, struct err *e)
     r = catalog_load(s->options.catalog_dirs, s->options.library_dirs, &s->catalog, e);
     if (r < 0)
         return r;
-    r = state_open(s->options.state_dir, s->options.cgroup_name, LOCK_WAIT_MS, &s->state, e);
+    r = state_open(s->options.state_dir, s->options.cgroup_name, SUPERVISOR_LOCK_WAIT_MS, &s->state,
+                   e);
     if (r == 0)
         knobs_init(&s->knobs, &s->state, s->sys_fd);
     return r;

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/mempolicy.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -17,9 +18,10 @@
 #include "daemon/base/io.h"
 #include "daemon/base/log.h"
 
-#define CHUNK_BYTES (UINT64_C(16) << 20)
-#define PAGE_BYTES  4096
-#define NODES_MAX   64
+#define CHUNK_BYTES   (UINT64_C(16) << 20)
+#define PAGE_BYTES    4096
+#define NODES_MAX     64
+#define CHILD_TICK_MS 100 /* should there be no pidfd to wake us */
 
 uint64_t prefault_bounded(uint64_t planned_bytes, const char *meminfo)
 {
@@ -34,10 +36,12 @@ uint64_t prefault_bounded(uint64_t planned_bytes, const char *meminfo)
 
 /* Chunk by chunk, all held until the end: freed ones would be taken again. The child of a fork
  * shares the worker's descriptors and locks, so it leaves by _exit and touches nothing of them. */
-static void child_touch(uint64_t bytes, uint64_t mems_mask, _Atomic uint64_t *done)
+static void child_touch(uint64_t bytes, uint64_t mems_mask, pid_t parent, _Atomic uint64_t *done)
 {
     uint64_t end_ns = clock_monotonic_ns() + PREFAULT_MS_MAX * NS_PER_MS;
     (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (getppid() != parent)
+        _exit(0);
     (void)io_write_file(AT_FDCWD, "/proc/self/oom_score_adj", "1000");
     while (atomic_load(done) < bytes && clock_monotonic_ns() < end_ns) {
         uint64_t left = bytes - atomic_load(done);
@@ -54,37 +58,63 @@ static void child_touch(uint64_t bytes, uint64_t mems_mask, _Atomic uint64_t *do
     _exit(0);
 }
 
-uint64_t prefault_touch(uint64_t bytes, uint64_t mems_mask)
+/* Until the child is gone. -ECANCELED when somebody else had something to say: then it is killed.
+ */
+static int child_wait(pid_t pid, const struct prefault_watch *watch, int *ret_status)
+{
+    struct pollfd p[] = {
+        {.fd = (int)syscall(SYS_pidfd_open, pid, 0), .events = POLLIN},
+        {.fd = watch->socket, .events = POLLIN},
+        {.fd = watch->signal_fd, .events = POLLIN},
+    };
+    int r = 0;
+    while (r == 0 && waitpid(pid, ret_status, WNOHANG) == 0)
+        if (poll(p, sizeof p / sizeof p[0], CHILD_TICK_MS) > 0 && (p[1].revents || p[2].revents))
+            r = -ECANCELED;
+    if (r < 0) {
+        (void)kill(pid, SIGKILL);
+        while (waitpid(pid, ret_status, 0) < 0 && errno == EINTR)
+            ;
+    }
+    if (p[0].fd >= 0)
+        close(p[0].fd);
+    return r;
+}
+
+int prefault_touch(uint64_t bytes, uint64_t mems_mask, const struct prefault_watch *watch,
+                   uint64_t *ret_touched)
 {
     _Atomic uint64_t *done =
         mmap(NULL, PAGE_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    *ret_touched = 0;
     if (done == MAP_FAILED)
         return 0;
-    pid_t pid = fork();
+    pid_t parent = getpid(), pid = fork();
     if (pid == 0)
-        child_touch(bytes, mems_mask, done);
+        child_touch(bytes, mems_mask, parent, done);
     int status = 0;
-    while (pid > 0 && waitpid(pid, &status, 0) < 0 && errno == EINTR)
-        ;
+    int r = pid > 0 ? child_wait(pid, watch, &status) : 0;
     if (pid < 0)
         log_warning("no process for touching memory: %s", strerror(errno));
-    else if (WIFSIGNALED(status))
+    else if (r == 0 && WIFSIGNALED(status))
         log_warning("touching memory ended by signal %d", WTERMSIG(status));
-    uint64_t touched = atomic_load(done);
+    *ret_touched = atomic_load(done);
     munmap((void *)done, PAGE_BYTES);
-    return touched;
+    return r;
 }
 
-uint64_t prefault(uint64_t planned_bytes, uint64_t mems_mask)
+int prefault(uint64_t planned_bytes, uint64_t mems_mask, const struct prefault_watch *watch,
+             uint64_t *ret_touched)
 {
     char meminfo[4096] = "";
+    *ret_touched = 0;
     if (planned_bytes == 0)
         return 0;
-    ssize_t r = io_read_file(AT_FDCWD, "/proc/meminfo", meminfo, sizeof meminfo);
-    uint64_t bytes = r < 0 ? 0 : prefault_bounded(planned_bytes, meminfo);
-    uint64_t touched = bytes ? prefault_touch(bytes, mems_mask) : 0;
-    if (touched < planned_bytes)
+    ssize_t n = io_read_file(AT_FDCWD, "/proc/meminfo", meminfo, sizeof meminfo);
+    uint64_t bytes = n < 0 ? 0 : prefault_bounded(planned_bytes, meminfo);
+    int r = bytes ? prefault_touch(bytes, mems_mask, watch, ret_touched) : 0;
+    if (r == 0 && *ret_touched < planned_bytes)
         log_warning("%llu of %llu bytes were touched before a trial: it may pay for the rest",
-                    (unsigned long long)touched, (unsigned long long)planned_bytes);
-    return touched;
+                    (unsigned long long)*ret_touched, (unsigned long long)planned_bytes);
+    return r;
 }

@@ -5,19 +5,28 @@
 #ifndef HEAPMARK_DAEMON_SUPERVISOR_PREFAULT_H
 #define HEAPMARK_DAEMON_SUPERVISOR_PREFAULT_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
-#define PREFAULT_MS_MAX 20000 /* longer, and it stops with what it has */
+#define PREFAULT_MS_MAX 5000 /* longer, and it stops with what it has */
 
 /* What may be touched of a plan: of MemAvailable in `meminfo` (the text of /proc/meminfo) an eighth
  * is left alone. 0 when the text does not tell. */
 uint64_t prefault_bounded(uint64_t planned_bytes, const char *meminfo);
 
-/* Touch `bytes` on the memory nodes of `mems_mask` (0: any), preferably. Returns how many were
- * touched, fewer when memory or time ran out; blocks for as long as it takes. */
-uint64_t prefault_touch(uint64_t bytes, uint64_t mems_mask);
+/* What is more important meanwhile: descriptors, -1 for none. */
+struct prefault_watch {
+    int socket, signal_fd;
+};
+
+/* Touch `bytes` on the memory nodes of `mems_mask` (0: any), preferably; `ret_touched` is how many
+ * were, fewer when memory or time ran out. Blocks for as long as it takes, or until a watched
+ * descriptor has something to say, which is left there: -ECANCELED. No child is left either way. */
+int prefault_touch(uint64_t bytes, uint64_t mems_mask, const struct prefault_watch *watch,
+                   uint64_t *ret_touched);
 
 /* Both, as this host stands now; what falls short is logged. */
-uint64_t prefault(uint64_t planned_bytes, uint64_t mems_mask);
+int prefault(uint64_t planned_bytes, uint64_t mems_mask, const struct prefault_watch *watch,
+             uint64_t *ret_touched);
 
 #endif

@@ -44,6 +44,11 @@
 #define SUPERVISOR_UID_FIRST 61000
 #define SUPERVISOR_UID_LAST  61007
 
+/* How long a new one waits for the state directory: an earlier one's worker may still be winding
+ * up. Longer than a guardian gives its worker (GUARDIAN_STOP_MS_MAX), shorter than heapmarkd waits
+ * for a hello. */
+#define SUPERVISOR_LOCK_WAIT_MS 20000
+
 enum supervisor_exit { SUPERVISOR_EXIT_OK, SUPERVISOR_EXIT_FAILED, SUPERVISOR_EXIT_USAGE };
 
 struct supervisor_options {

@@ -23,7 +23,6 @@
 struct worker {
     struct supervisor *s;
     struct launch *launch; /* NULL: idle */
-    int signal_fd;
     bool is_stopping;
 };
 
@@ -162,7 +161,7 @@ static int worker_wait(struct worker *w)
     enum { AT_SOCKET, AT_SIGNAL, AT_RUNNERS };
     struct pollfd p[AT_RUNNERS + RING_RUNNERS_MAX] = {
         [AT_SOCKET] = {.fd = w->s->socket, .events = POLLIN},
-        [AT_SIGNAL] = {.fd = w->signal_fd, .events = POLLIN},
+        [AT_SIGNAL] = {.fd = w->s->signal_fd, .events = POLLIN},
     };
     nfds_t count = AT_RUNNERS;
     int timeout = -1;
@@ -198,7 +197,7 @@ static int worker_open(struct worker *w)
     sigaddset(&set, SIGTERM);
     sigaddset(&set, SIGINT);
     if (sigprocmask(SIG_SETMASK, &set, NULL) < 0 ||
-        (w->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK)) < 0)
+        (s->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK)) < 0)
         return -errno;
     struct timeval limit = {.tv_sec = SEND_SECONDS_MAX};
     if (setsockopt(s->socket, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit) < 0)
@@ -219,14 +218,15 @@ static int worker_open(struct worker *w)
 
 int worker_run(struct supervisor *s)
 {
-    struct worker w = {.s = s, .signal_fd = -1};
+    struct worker w = {.s = s};
+    s->signal_fd = -1;
     int r = worker_open(&w);
     while (r == 0 && !w.is_stopping)
         r = worker_wait(&w);
     if (w.launch)
         launch_end(w.launch);
     cgroup_host_close(&s->host);
-    if (w.signal_fd >= 0)
-        close(w.signal_fd);
+    if (s->signal_fd >= 0)
+        close(s->signal_fd);
     return r == -EPIPE || r == -ECONNRESET ? 0 : r;
 }

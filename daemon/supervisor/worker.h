@@ -24,6 +24,7 @@ struct supervisor {
     int sys_fd;
     uint32_t generation; /* of the worker */
     /* Worker only. */
+    int signal_fd; /* TERM and INT */
     struct cgroup_host host;
     uint32_t isolation; /* what this host and these privileges give */
     uint64_t launches_count;

@@ -18,7 +18,6 @@
 
 #include "daemon/base/io.h"
 #include "daemon/supervisor/knobs.h"
-#include "daemon/supervisor/prefault.h"
 #include "daemon/supervisor/spawn.h"
 #include "daemon/supervisor/state.h"
 #include "daemon/supervisor/supervisor.h"
@@ -516,65 +515,15 @@ static void test_state(void **state)
     host_done(&h);
 }
 
-/* ---- memory touched before a trial ---- */
-
-static void test_prefault_is_bounded(void **state)
-{
-    static const char text[] = "MemTotal: 16777216 kB\nMemFree: 1 kB\nMemAvailable:  1048576 kB\n";
-    const uint64_t room = UINT64_C(896) << 20; /* seven eighths of a GiB */
-    (void)state;
-    assert_int_equal(prefault_bounded(1000, text), 1000);
-    assert_int_equal(prefault_bounded(room, text), room);
-    assert_int_equal(prefault_bounded(room + 1, text), room);
-    assert_int_equal(prefault_bounded(UINT64_MAX, text), room);
-    assert_int_equal(prefault_bounded(UINT64_MAX, "MemAvailable: 100 kB\n"), 0);
-    assert_int_equal(prefault_bounded(1000, "MemTotal: 16777216 kB\n"), 0);
-    assert_int_equal(prefault_bounded(1000, ""), 0);
-}
-
-static long children_faults(void)
-{
-    struct rusage usage;
-    assert_int_equal(getrusage(RUSAGE_CHILDREN, &usage), 0);
-    return usage.ru_minflt;
-}
-
-static void test_prefault_touches(void **state)
-{
-    const uint64_t bytes = (UINT64_C(40) << 20) + 5; /* not a number of chunks or pages */
-    (void)state;
-    long before = children_faults();
-    assert_int_equal(prefault_touch(bytes, 0), bytes);
-    /* With huge pages always on, one fault is 2 MiB. */
-    assert_true(children_faults() - before >= 20);
-    assert_int_equal(prefault_touch(1, 1), 1);
-    /* Memory that cannot be had: as far as it goes, and we live. */
-    struct rlimit old, tight = {.rlim_cur = UINT64_C(80) << 20, .rlim_max = RLIM_INFINITY};
-    assert_int_equal(getrlimit(RLIMIT_AS, &old), 0);
-    tight.rlim_max = old.rlim_max;
-    assert_int_equal(setrlimit(RLIMIT_AS, &tight), 0);
-    uint64_t touched = prefault_touch(UINT64_C(1) << 30, 0);
-    assert_int_equal(setrlimit(RLIMIT_AS, &old), 0);
-    assert_true(touched < UINT64_C(80) << 20);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_command_lines),
-        cmocka_unit_test(test_pad),
-        cmocka_unit_test(test_watch_order),
-        cmocka_unit_test(test_watch_gone),
-        cmocka_unit_test(test_watch_how_far),
-        cmocka_unit_test(test_watch_lies),
-        cmocka_unit_test(test_thp_text),
-        cmocka_unit_test(test_thp_knob),
-        cmocka_unit_test(test_knobs_left),
-        cmocka_unit_test(test_reserve),
-        cmocka_unit_test(test_state),
-        cmocka_unit_test(test_state_lock),
-        cmocka_unit_test(test_prefault_is_bounded),
-        cmocka_unit_test(test_prefault_touches),
+        cmocka_unit_test(test_command_lines), cmocka_unit_test(test_pad),
+        cmocka_unit_test(test_watch_order),   cmocka_unit_test(test_watch_gone),
+        cmocka_unit_test(test_watch_how_far), cmocka_unit_test(test_watch_lies),
+        cmocka_unit_test(test_thp_text),      cmocka_unit_test(test_thp_knob),
+        cmocka_unit_test(test_knobs_left),    cmocka_unit_test(test_reserve),
+        cmocka_unit_test(test_state),         cmocka_unit_test(test_state_lock),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
