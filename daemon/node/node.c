@@ -14,12 +14,13 @@
 #include "daemon/node/quiet.h"
 #include "daemon/node/self.h"
 #include "daemon/stats/stats.h"
+#include "daemon/supervisor/prefault.h"
 #include "workloads/tape/tape.h"
 
 #define BUILD_PARTS     4
 #define WARM_PARTS      4
 #define POLL_MS         250
-#define DONE_GRACE_MS   30000 /* after the wall limit: the supervisor itself hangs */
+#define DONE_GRACE_MS   30000 /* after the wall limit and a prefault: the supervisor itself hangs */
 #define RESYNC_MS       10000
 #define RUNNER_PIDS_MAX 64 /* beside the workload's threads */
 #define MIGRATIONS_MAX  0
@@ -230,9 +231,10 @@ static int node_say(struct node *n, struct launch *x, enum wire_type type, uint6
     return supervisor_client_send(n->client, x->message, NULL, 0);
 }
 
-/* A worker died and its successor said hello. The request may have died with it, or may still lie
- * in the socket for the successor to find, so end it there and wait until all before the ping has
- * been dealt with: messages are handled in order. */
+/* A worker died and its successor said hello, or it is late beyond all bounds. The request may have
+ * died with it, may still lie in the socket for the successor to find, or may yet be under way, so
+ * end it there and wait until all before the ping has been dealt with: messages are handled in
+ * order. */
 static void node_resync(struct node *n, struct launch *x)
 {
     uint64_t ping = ++n->launch_id;
@@ -271,6 +273,8 @@ static int launch_message(struct node *n, struct launch *x, struct err *e)
     if (ours && x->message->type == WIRE_STARTED) {
         launch_take_fds(x, fds, fds_count);
         x->started = true;
+        /* Again: touching memory and starting runners is no noise of the ring's. */
+        quiet_read(x->plan.cpus, x->plan.count, &x->quiet_before);
         return 0;
     }
     while (fds_count > 0)
@@ -283,7 +287,10 @@ static int launch_message(struct node *n, struct launch *x, struct err *e)
         struct wire_refused *why = &x->message->refused;
         why->field[sizeof why->field - 1] = why->message[sizeof why->message - 1] = '\0';
         enum err_code code = why->code < ERR_CODE_COUNT_ ? why->code : ERR_IO;
-        return err_set(e, code == ERR_NONE ? ERR_IO : code, why->field, "%s", why->message);
+        /* A conflict is an earlier launch's fault, not this one's. */
+        if (code == ERR_NONE || code == ERR_CONFLICT)
+            code = ERR_IO;
+        return err_set(e, code, why->field, "%s", why->message);
     }
     return 0;
 }
@@ -296,8 +303,8 @@ static void launch_cancel(struct node *n, struct launch *x)
 
 static int launch_follow(struct node *n, struct launch *x, struct err *e)
 {
-    uint64_t deadline =
-        clock_monotonic_ns() + (x->request->wall_ms_max + DONE_GRACE_MS) * NS_PER_MS;
+    uint64_t grace_ms = n->config.grace_ms ? n->config.grace_ms : PREFAULT_MS_MAX + DONE_GRACE_MS;
+    uint64_t deadline = clock_monotonic_ns() + (x->request->wall_ms_max + grace_ms) * NS_PER_MS;
     for (;;) {
         struct pollfd p[1 + RING_RUNNERS_MAX] = {
             {.fd = supervisor_client_fd(n->client), .events = POLLIN}};
@@ -313,8 +320,10 @@ static int launch_follow(struct node *n, struct launch *x, struct err *e)
             return r < 0 ? r : 0;
         if (!x->cancelled && atomic_load_explicit(x->cancel, memory_order_relaxed))
             launch_cancel(n, x);
-        if (clock_monotonic_ns() > deadline)
+        if (clock_monotonic_ns() > deadline) {
+            node_resync(n, x); /* or the next launch would find this one under way */
             return err_set(e, ERR_IO, NULL, "heapmark-supervisor does not answer");
+        }
     }
 }
 

@@ -18,6 +18,7 @@ struct node_config {
     const struct topo *topo; /* borrowed */
     double steal_ratio_max;  /* a ring with more stolen time is discarded; 0: never */
     bool pin_self;           /* keep this process on the housekeeping CPU while a ring runs */
+    uint32_t grace_ms;       /* after the wall limit the supervisor counts as hung; 0: usual */
 };
 
 int node_start(const struct node_config *config, struct node **ret, struct err *e);
