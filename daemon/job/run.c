@@ -194,12 +194,14 @@ static void step_request(const struct run *run, const struct step *s,
         .turn_ms_max = run->spec->turn_ms_max,
         .wall_ms_max = run->spec->wall_s_max * 1000,
     };
-    if (w->kind == WORKLOAD_ONESHOT)
-        q->prefault_bytes = group->step_bytes;
     q->replay_ops = job_replay_ops(w, &group->point, q->slice_ops);
     memcpy(q->cpuset, run->spec->cpuset, sizeof q->cpuset);
     for (uint32_t i = 0; i < ring->cells_count; i++)
         subject_set(run, q, ring->cells[i], ring->roles[i]);
+    /* Reserved huge pages are backed already. */
+    uint32_t pages = q->subjects[0].point.pages;
+    if (w->kind == WORKLOAD_ONESHOT && pages != PAGES_HUGETLB_2M && pages != PAGES_HUGETLB_1G)
+        q->prefault_bytes = group->step_bytes;
 }
 
 static void failure_text(const struct exec_runner_result *r, char *buf, size_t size)

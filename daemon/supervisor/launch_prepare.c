@@ -187,7 +187,7 @@ static struct launch *launch_new(struct supervisor *s, uint64_t id, const struct
 static int memory_prepare(struct launch *l, struct err *e)
 {
     const struct prefault_watch watch = {.socket = l->s->socket, .signal_fd = l->s->signal_fd};
-    int r = prefault(l->q.prefault_bytes, l->q.mems_mask, &watch, &l->prefault_bytes);
+    int r = prefault(&l->q, &l->s->host.layout, &watch, &l->prefault_bytes);
     return r < 0 ? err_set(e, ERR_CANCELLED, NULL, "cancelled before its runners were started") : 0;
 }
 

@@ -17,19 +17,21 @@
 #include "daemon/base/clock.h"
 #include "daemon/base/io.h"
 #include "daemon/base/log.h"
+#include "daemon/supervisor/cgroup_room.h"
 
 #define CHUNK_BYTES   (UINT64_C(16) << 20)
 #define PAGE_BYTES    4096
 #define NODES_MAX     64
 #define CHILD_TICK_MS 100 /* should there be no pidfd to wake us */
 
-uint64_t prefault_bounded(uint64_t planned_bytes, const char *meminfo)
+uint64_t prefault_bounded(uint64_t planned_bytes, const char *meminfo, uint64_t room_bytes)
 {
     const char *line = strstr(meminfo, "MemAvailable:");
     if (!line)
         return 0;
     uint64_t available = strtoull(line + strlen("MemAvailable:"), NULL, 10);
     available = available > UINT64_MAX / 1024 ? UINT64_MAX : available * 1024;
+    available = available < room_bytes ? available : room_bytes;
     uint64_t room = (available - available / 8) / CHUNK_BYTES * CHUNK_BYTES;
     return planned_bytes < room ? planned_bytes : room;
 }
@@ -103,16 +105,17 @@ int prefault_touch(uint64_t bytes, uint64_t mems_mask, const struct prefault_wat
     return r;
 }
 
-int prefault(uint64_t planned_bytes, uint64_t mems_mask, const struct prefault_watch *watch,
-             uint64_t *ret_touched)
+int prefault(const struct wire_launch *q, const struct cgroup_layout *layout,
+             const struct prefault_watch *watch, uint64_t *ret_touched)
 {
     char meminfo[4096] = "";
+    uint64_t planned_bytes = q->prefault_bytes;
     *ret_touched = 0;
     if (planned_bytes == 0)
         return 0;
     ssize_t n = io_read_file(AT_FDCWD, "/proc/meminfo", meminfo, sizeof meminfo);
-    uint64_t bytes = n < 0 ? 0 : prefault_bounded(planned_bytes, meminfo);
-    int r = bytes ? prefault_touch(bytes, mems_mask, watch, ret_touched) : 0;
+    uint64_t bytes = n < 0 ? 0 : prefault_bounded(planned_bytes, meminfo, cgroup_room(layout));
+    int r = bytes ? prefault_touch(bytes, q->mems_mask, watch, ret_touched) : 0;
     if (r == 0 && *ret_touched < planned_bytes)
         log_warning("%llu of %llu bytes were touched before a trial: it may pay for the rest",
                     (unsigned long long)*ret_touched, (unsigned long long)planned_bytes);

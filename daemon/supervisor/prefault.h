@@ -8,11 +8,15 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "daemon/supervisor/cgroup_layout.h"
+#include "schema/wire.h"
+
 #define PREFAULT_MS_MAX 5000 /* longer, and it stops with what it has */
 
-/* What may be touched of a plan: of MemAvailable in `meminfo` (the text of /proc/meminfo) an eighth
- * is left alone. 0 when the text does not tell. */
-uint64_t prefault_bounded(uint64_t planned_bytes, const char *meminfo);
+/* What may be touched of a plan: of MemAvailable in `meminfo` (the text of /proc/meminfo), or of
+ * the room our cgroups leave where that is less, an eighth is left alone. 0 when the text does not
+ * tell. */
+uint64_t prefault_bounded(uint64_t planned_bytes, const char *meminfo, uint64_t room_bytes);
 
 /* What is more important meanwhile: descriptors, -1 for none. */
 struct prefault_watch {
@@ -26,7 +30,7 @@ int prefault_touch(uint64_t bytes, uint64_t mems_mask, const struct prefault_wat
                    uint64_t *ret_touched);
 
 /* Both, as this host stands now; what falls short is logged. */
-int prefault(uint64_t planned_bytes, uint64_t mems_mask, const struct prefault_watch *watch,
-             uint64_t *ret_touched);
+int prefault(const struct wire_launch *q, const struct cgroup_layout *layout,
+             const struct prefault_watch *watch, uint64_t *ret_touched);
 
 #endif

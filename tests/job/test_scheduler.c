@@ -127,6 +127,23 @@ static void test_lost_too_often_is_given_up(void **state)
     world_end(w, &job);
 }
 
+/* Reserved huge pages need nobody to touch them first. */
+static void test_no_prefault_for_hugetlb(void **state)
+{
+    (void)state;
+    struct world *w = world_new();
+    char uuid[37];
+    struct store_job job;
+    w->cold_pages = "hugetlb-2m";
+    world_start(w);
+    submit(w, uuid);
+    scheduler_wake(w->scheduler);
+    assert_int_equal(wait_final(w, uuid, &job), JOB_SUCCEEDED);
+    assert_int_equal(w->script.runs, 7 * 2 + 7 * 4);
+    assert_int_equal(w->script.prefaulted, 0);
+    world_end(w, &job);
+}
+
 static void test_crashing_allocator_fails_alone(void **state)
 {
     (void)state;
@@ -282,6 +299,7 @@ int main(void)
         cmocka_unit_test(test_job_succeeds_with_summaries),
         cmocka_unit_test(test_lost_attempts_are_tried_again),
         cmocka_unit_test(test_lost_too_often_is_given_up),
+        cmocka_unit_test(test_no_prefault_for_hugetlb),
         cmocka_unit_test(test_crashing_allocator_fails_alone),
         cmocka_unit_test(test_unavailable_is_said_not_failed),
         cmocka_unit_test(test_settled_step_is_passed_over),

@@ -171,10 +171,10 @@ void world_end(struct world *w, struct store_job *job)
     world_free(w);
 }
 
-static const char job_text[] =
+static const char job_format[] =
     "{\"allocators\":[\"glibc\",\"jemalloc\",\"null\"],\"reference\":\"glibc\",\"seed\":5,"
     "\"workloads\":[{\"workload\":\"table-churn\",\"params\":{\"live\":1000}},"
-    "{\"workload\":\"table-cold\"}],"
+    "{\"workload\":\"table-cold\",\"pages\":\"%s\"}],"
     "\"repeat\":{\"rings\":7,\"rotations\":4,\"blocks\":7}}";
 
 /* With `cells_missing` the store has fewer cells than the plan. */
@@ -183,6 +183,8 @@ void submit_without(struct world *w, uint32_t cells_missing, char uuid[37])
     struct job_spec *spec = NULL;
     struct job_plan *plan = NULL;
     struct err e = {0};
+    char job_text[sizeof job_format + 16];
+    snprintf(job_text, sizeof job_text, job_format, w->cold_pages ? w->cold_pages : "4k");
     if (job_parse(job_text, strlen(job_text), &limits, &spec, &e) < 0 ||
         job_expand(spec, &limits, &plan, &e) < 0) {
         fail_msg("%s", e.message);

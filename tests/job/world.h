@@ -35,6 +35,7 @@ struct world {
     struct events *events;
     struct script script;
     struct scheduler *scheduler;
+    const char *cold_pages; /* of table-cold; NULL: the usual */
 };
 
 struct found {

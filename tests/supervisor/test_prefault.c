@@ -10,12 +10,14 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
+#include "daemon/supervisor/cgroup_room.h"
 #include "daemon/supervisor/prefault.h"
 #include "tests/supervisor/client.h"
 
@@ -26,13 +28,77 @@ static void test_prefault_is_bounded(void **state)
     static const char text[] = "MemTotal: 16777216 kB\nMemFree: 1 kB\nMemAvailable:  1048576 kB\n";
     const uint64_t room = UINT64_C(896) << 20; /* seven eighths of a GiB */
     (void)state;
-    assert_int_equal(prefault_bounded(1000, text), 1000);
-    assert_int_equal(prefault_bounded(room, text), room);
-    assert_int_equal(prefault_bounded(room + 1, text), room);
-    assert_int_equal(prefault_bounded(UINT64_MAX, text), room);
-    assert_int_equal(prefault_bounded(UINT64_MAX, "MemAvailable: 100 kB\n"), 0);
-    assert_int_equal(prefault_bounded(1000, "MemTotal: 16777216 kB\n"), 0);
-    assert_int_equal(prefault_bounded(1000, ""), 0);
+    assert_int_equal(prefault_bounded(1000, text, UINT64_MAX), 1000);
+    assert_int_equal(prefault_bounded(room, text, UINT64_MAX), room);
+    assert_int_equal(prefault_bounded(room + 1, text, UINT64_MAX), room);
+    assert_int_equal(prefault_bounded(UINT64_MAX, text, UINT64_MAX), room);
+    assert_int_equal(prefault_bounded(UINT64_MAX, "MemAvailable: 100 kB\n", UINT64_MAX), 0);
+    assert_int_equal(prefault_bounded(1000, "MemTotal: 16777216 kB\n", UINT64_MAX), 0);
+    assert_int_equal(prefault_bounded(1000, "", UINT64_MAX), 0);
+    /* A cgroup of less. */
+    assert_int_equal(prefault_bounded(UINT64_MAX, text, room), UINT64_C(784) << 20);
+    assert_int_equal(prefault_bounded(1000, text, room), 1000);
+    assert_int_equal(prefault_bounded(1000, text, 0), 0);
+}
+
+/* A cgroup of ours two levels deep, files as the kernel names them. */
+static const struct {
+    const char *file, *text;
+    uint64_t room; /* at "unit/own" once this file is there too */
+} room_steps[] = {
+    {"cpu.max", "max 100000", UINT64_MAX},
+    {"unit/own/memory.max", "max", UINT64_MAX},
+    {"unit/own/memory.current", "1000", UINT64_MAX},
+    {"unit/memory.max", "50000", 50000},
+    {"unit/memory.current", "20000", 30000},
+    {"unit/memory.stat", "anon 5000\ninactive_file 1000\n", 31000},
+    {"unit/memory.high", "40000", 21000},
+    {"memory.max", "20500", 20500},
+    {"unit/own/memory.max", "4000", 3000},
+    {"unit/memory.current", "90000", 0},
+};
+static const struct {
+    const char *file, *text;
+    uint64_t room;
+} room_v1_steps[] = {
+    {"unit/own/memory.limit_in_bytes", "9223372036854771712", UINT64_C(9223372036854771712)},
+    {"unit/own/memory.usage_in_bytes", "712", UINT64_C(9223372036854771000)},
+    {"unit/memory.limit_in_bytes", "50000", 50000},
+    {"unit/memory.usage_in_bytes", "20000", 30000},
+    {"unit/memory.stat", "inactive_file 7\ntotal_inactive_file 1000\n", 31000},
+};
+
+static void room_step(const char *dir, const char *file, const char *text, uint64_t expected)
+{
+    char path[128];
+    snprintf(path, sizeof path, "%s/%s", dir, file);
+    FILE *f = fopen(path, "we");
+    assert_non_null(f);
+    assert_true(fputs(text, f) >= 0);
+    assert_int_equal(fclose(f), 0);
+    snprintf(path, sizeof path, "%s/unit/own", dir);
+    if (cgroup_room_at(path) != expected)
+        fail_msg("%s %s: %llu", file, text, (unsigned long long)cgroup_room_at(path));
+}
+
+static void test_cgroup_room(void **state)
+{
+    (void)state;
+    for (unsigned version = 1; version <= 2; version++) {
+        char dir[] = "/tmp/hm-room.XXXXXX", path[128];
+        assert_non_null(mkdtemp(dir));
+        snprintf(path, sizeof path, "%s/unit", dir);
+        assert_int_equal(mkdir(path, 0755), 0);
+        snprintf(path, sizeof path, "%s/unit/own", dir);
+        assert_int_equal(mkdir(path, 0755), 0);
+        for (unsigned i = 0; version == 2 && i < sizeof room_steps / sizeof room_steps[0]; i++)
+            room_step(dir, room_steps[i].file, room_steps[i].text, room_steps[i].room);
+        for (unsigned i = 0; version == 1 && i < sizeof room_v1_steps / sizeof room_v1_steps[0];
+             i++)
+            room_step(dir, room_v1_steps[i].file, room_v1_steps[i].text, room_v1_steps[i].room);
+        client_remove_tree(dir);
+    }
+    assert_int_equal(cgroup_room_at("/no/such/place"), UINT64_MAX);
 }
 
 static long children_faults(void)
@@ -153,9 +219,13 @@ static void test_end_of_stream_interrupts(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_prefault_is_bounded), cmocka_unit_test(test_prefault_touches),
-        cmocka_unit_test(test_prefault_gives_way),  cmocka_unit_test(test_cancel_interrupts),
-        cmocka_unit_test(test_signals_interrupt),   cmocka_unit_test(test_end_of_stream_interrupts),
+        cmocka_unit_test(test_prefault_is_bounded),
+        cmocka_unit_test(test_prefault_touches),
+        cmocka_unit_test(test_cgroup_room),
+        cmocka_unit_test(test_prefault_gives_way),
+        cmocka_unit_test(test_cancel_interrupts),
+        cmocka_unit_test(test_signals_interrupt),
+        cmocka_unit_test(test_end_of_stream_interrupts),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
