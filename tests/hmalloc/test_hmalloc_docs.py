@@ -51,7 +51,9 @@ class Docs(unittest.TestCase):
     def test_options(self):
         rows = [line for line in self.text.splitlines() if line.startswith("| `HMALLOC_")
                 and line.count("|") == 6]
-        self.assertEqual(rows, [row(o) for o in options()])
+        self.maxDiff = None
+        self.assertEqual(rows, [row(o) for o in options()],
+                         "\nput the output of `test_hmalloc_docs.py --table` into docs/hmalloc.md")
 
     def test_every_option_named_exists(self):
         named = set(re.findall(r"\bHMALLOC_[A-Z_]+\b", self.text))
