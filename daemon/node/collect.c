@@ -86,6 +86,35 @@ void collect_text(const char *from, size_t from_size, char *to, size_t to_size)
     to[n] = '\0';
 }
 
+/* Whether a runner may say this at all: its workload lists it, and it is not what we derive from
+ * slices or the supervisor saw, which a runner's word must not stand in for where that is absent.
+ */
+static bool metric_is_runners(const struct exec_request *request, uint32_t metric)
+{
+    const struct workload *w = request->workload;
+    bool listed = false;
+    for (unsigned i = 0; i < w->metrics_count; i++)
+        listed = listed || w->metrics[i] == (enum metric_id)metric;
+    switch (listed ? (enum metric_id)metric : METRIC_COUNT_) {
+    case METRIC_COUNT_: /* not listed */
+    case METRIC_CGROUP_PEAK_BYTES:
+    case METRIC_CPU_USER_US:
+    case METRIC_CPU_SYSTEM_US:
+    case METRIC_PREFAULT_BYTES:
+    case METRIC_PREFAULT_SHARE:
+    case METRIC_RING_LOG_RATIO:
+    case METRIC_RING_DRIFT:
+    case METRIC_RING_QUADRUPLES:
+        return false;
+    case METRIC_NS_PER_PAIR:
+    case METRIC_INVOLUNTARY_SWITCHES:
+    case METRIC_MIGRATIONS:
+        return request->rotations == 0;
+    default: /* the headline of a ring follows from its slices */
+        return request->rotations == 0 || metric != (uint32_t)w->metrics[0];
+    }
+}
+
 /* The values of a vector metric, unless it claims some out of bounds. */
 static void vector_copy(const struct ring_page *page, const struct ring_metric *m,
                         struct exec_metric *ret)
@@ -120,14 +149,15 @@ static void result_absent(enum metric_id metric, const char *reason, size_t size
     collect_text(reason, size, to->reason, sizeof to->reason);
 }
 
-static void result_metrics(const struct ring_page *page, struct exec_runner_result *ret)
+static void result_metrics(const struct exec_request *request, const struct ring_page *page,
+                           struct exec_runner_result *ret)
 {
     static const char no_number[] = "not believed: what the trial reported is no number";
     uint32_t count =
         page->metrics_count < RING_METRICS_MAX ? page->metrics_count : RING_METRICS_MAX;
     for (uint32_t i = 0; i < count; i++) {
         const struct ring_metric *m = &page->metrics[i];
-        if (m->metric >= METRIC_COUNT_)
+        if (!metric_is_runners(request, m->metric))
             continue;
         if (!isfinite(m->value)) {
             result_absent((enum metric_id)m->metric, no_number, sizeof no_number, ret);
@@ -140,7 +170,7 @@ static void result_metrics(const struct ring_page *page, struct exec_runner_resu
     count = page->absent_count < RING_ABSENT_MAX ? page->absent_count : RING_ABSENT_MAX;
     for (uint32_t i = 0; i < count; i++) {
         const struct ring_absent *a = &page->absent[i];
-        if (a->metric < METRIC_COUNT_ && a->reason[0])
+        if (metric_is_runners(request, a->metric) && a->reason[0])
             result_absent((enum metric_id)a->metric, a->reason, sizeof a->reason, ret);
     }
 }
@@ -148,9 +178,9 @@ static void result_metrics(const struct ring_page *page, struct exec_runner_resu
 #pragma GCC diagnostic pop
 #endif
 
-void collect_result(const struct collected *from, const struct wire_runner_done *done,
-                    uint32_t turns_total, uint32_t isolation, bool forged,
-                    struct exec_runner_result *ret)
+void collect_result(const struct exec_request *request, const struct collected *from,
+                    const struct wire_runner_done *done, uint32_t turns_total, uint32_t isolation,
+                    bool forged, struct exec_runner_result *ret)
 {
     ret->outcome = done->outcome < OUTCOME_COUNT_ ? done->outcome : OUTCOME_PROTOCOL;
     ret->exit_status = done->exit_status;
@@ -184,7 +214,7 @@ void collect_result(const struct collected *from, const struct wire_runner_done 
     }
     /* Slices show how far it came; figures of a trial that was not completed are none. */
     if (ret->outcome == OUTCOME_OK)
-        result_metrics(page, ret);
+        result_metrics(request, page, ret);
     ret->slices = calloc(from->slices_count + 1, sizeof *ret->slices);
     if (ret->slices) {
         memcpy(ret->slices, page->slices, from->slices_count * sizeof *ret->slices);

@@ -20,11 +20,12 @@ unsigned collect_forgers(const struct ring_turn *turns, uint32_t turns_count,
                          const struct collected *runners, uint32_t runners_count,
                          uint64_t started_ns, uint64_t finished_ns);
 
-/* Fill one runner's result from its page and the supervisor's word; takes the slices. `forged`
- * voids all figures (OUTCOME_PROTOCOL). */
-void collect_result(const struct collected *from, const struct wire_runner_done *done,
-                    uint32_t turns_total, uint32_t isolation, bool forged,
-                    struct exec_runner_result *ret);
+/* Fill one runner's result from its page and the supervisor's word; takes the slices. Of metrics
+ * and reasons only those count that the request's workload lists and that are not derived here
+ * (collect_derive). `forged` voids all figures (OUTCOME_PROTOCOL). */
+void collect_result(const struct exec_request *request, const struct collected *from,
+                    const struct wire_runner_done *done, uint32_t turns_total, uint32_t isolation,
+                    bool forged, struct exec_runner_result *ret);
 
 /* Add the headline derived from slices, the ring ratio against runner 0 and the supervisor's
  * figures (peak, CPU time, faults) to every result. */

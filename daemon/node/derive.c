@@ -12,7 +12,8 @@ static void metric_set(struct exec_runner_result *r, enum metric_id metric, doub
         return;
     for (uint32_t i = 0; i < r->metrics_count; i++)
         if (r->metrics[i].metric == metric) {
-            r->metrics[i].value = value;
+            free(r->metrics[i].vector); /* whoever claimed one of this metric */
+            r->metrics[i] = (struct exec_metric){.metric = metric, .value = value};
             return;
         }
     if (r->metrics_count < sizeof r->metrics / sizeof r->metrics[0])

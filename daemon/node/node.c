@@ -380,8 +380,8 @@ static void launch_collect(struct launch *x)
     for (uint32_t i = 0; i < result->runners_count; i++) {
         struct wire_runner_done *done = &x->done.runners[i];
         done->turns_done = own_turns_done(result, i, done->turns_done);
-        collect_result(&c[i], done, turns_of(result, i), x->done.isolation, forgers & (1u << i),
-                       &result->runners[i]);
+        collect_result(x->request, &c[i], done, turns_of(result, i), x->done.isolation,
+                       forgers & (1u << i), &result->runners[i]);
         free(c[i].page);
     }
     collect_derive(x->request, result, &x->done);

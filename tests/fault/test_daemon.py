@@ -25,7 +25,8 @@ import heapmarkd  # noqa: E402
 
 BUILD = os.path.abspath(heapmarkd.BUILD)
 GROUP = f"heapmark-fault-{os.getpid()}"
-EVIL = "crash exit hang spin flood chatter scribble done stamps confess eat fork null early nap busy"
+EVIL = """crash exit hang spin flood chatter scribble done stamps confess eat fork null early nap
+busy liar"""
 MIB = 1 << 20
 TURN_MS = 1500
 
@@ -187,6 +188,7 @@ MISDEEDS = [
     ("early", "crashed", signal.SIGSEGV, ["signal 11"], False),
     ("chatter", "ok", 0, [], False),
     ("fork", "ok", 0, [], False),
+    ("liar", "ok", 0, [], False),
 ]
 
 
@@ -268,6 +270,15 @@ class Runners(Case):
         mine = [t for t in self.trials if t["cell"] == confessed]
         self.assertEqual({t["failure"] for t in mine}, {"protocol"})
         self.assertIn('"},\\x1b[2J<b>', mine[0]["message"])
+
+    def test_no_figure_beyond_the_workloads_is_believed(self):
+        """Of evil-liar, which reports metrics of others, of the supervisor and of slices."""
+        liar, honest = (self.cells[x]["summaries"] for x in ("evil-liar", "lifo"))
+        self.assertEqual(set(liar) - set(honest), set())
+        self.assertEqual([m for m, s in liar.items() if (s["value"] or 0) > 1e200], [])
+        self.assertLess(liar["pairs_per_s"]["high"] or 0, 1e200)
+        mine = [t for t in self.trials if t["cell"] == self.cells["evil-liar"]["index"]]
+        self.assertNotIn("a lie", json.dumps(mine))
 
     def test_nothing_is_left(self):
         self.nothing_left(self.d)

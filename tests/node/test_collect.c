@@ -139,6 +139,17 @@ static void test_dropped_runner_is_no_forger(void **state)
     ring_done(&ring);
 }
 
+/* What the fabricated runners may report. */
+static const enum metric_id listed[] = {
+    METRIC_PAIRS_PER_S, METRIC_FORK_NS,    METRIC_FORK_P99_NS,      METRIC_FORK_WAIT_NS,
+    METRIC_FORK_MAX_NS, METRIC_HEAP_BYTES, METRIC_COW_NS_PER_WRITE, METRIC_COW_AMPLIFICATION,
+    METRIC_LIVE_BYTES,  METRIC_NS_PER_PAIR};
+static const struct workload workload = {
+    .name = "fabricated", .metrics = listed, .metrics_count = sizeof listed / sizeof listed[0]};
+static const struct exec_request oneshot = {.workload = &workload, .subjects_count = 1};
+static const struct exec_request ringed = {
+    .workload = &workload, .subjects_count = 1, .rotations = ROTATIONS};
+
 static struct ring_page *page_new(void)
 {
     struct ring_page *page = calloc(1, ring_page_size(ROTATIONS));
@@ -203,7 +214,7 @@ static void test_metrics_out_of_bounds_are_dropped(void **state)
     struct collected c = {.page = page};
     struct wire_runner_done done = {.outcome = OUTCOME_OK};
     struct exec_runner_result result = {0};
-    collect_result(&c, &done, 10, 0, false, &result);
+    collect_result(&oneshot, &c, &done, 10, 0, false, &result);
     assert_int_equal(result.outcome, OUTCOME_OK);
     assert_int_equal(result.metrics[0].metric, METRIC_FORK_NS);
     assert_int_equal(result.metrics[0].vector_count, 3);
@@ -214,6 +225,66 @@ static void test_metrics_out_of_bounds_are_dropped(void **state)
     assert_int_equal(result.metrics[2].vector_count, 0);
     result_done(&result);
     free(page);
+}
+
+/* The only figures of a runner that count are those its workload reports and nobody else does. */
+static void test_what_is_not_the_runners_is_dropped(void **state)
+{
+    static const enum metric_id lies[] = {
+        METRIC_CGROUP_PEAK_BYTES, METRIC_CPU_USER_US,     METRIC_CPU_SYSTEM_US,
+        METRIC_PREFAULT_BYTES,    METRIC_PREFAULT_SHARE,  METRIC_RING_LOG_RATIO,
+        METRIC_RING_DRIFT,        METRIC_RING_QUADRUPLES, METRIC_FRAG_TOTAL,
+        METRIC_PAIRS_PER_S,       METRIC_NS_PER_PAIR,     METRIC_COUNT_,
+    };
+    const unsigned count = sizeof lies / sizeof lies[0];
+    (void)state;
+    struct ring_page *page = page_new();
+    for (unsigned i = 0; i < count; i++) {
+        page->metrics[i] = (struct ring_metric){.metric = lies[i], .value = 1, .vector_count = 2};
+        page->absent[i] = (struct ring_absent){.metric = lies[i], .reason = "a lie"};
+    }
+    page->metrics_count = page->absent_count = count;
+    struct collected c = {.page = page};
+    struct wire_runner_done done = {.outcome = OUTCOME_OK};
+    struct exec_runner_result result = {0};
+    collect_result(&ringed, &c, &done, 10, 0, false, &result);
+    assert_int_equal(result.metrics_count, 0);
+    assert_int_equal(result.absent_count, 0);
+    result_done(&result);
+    /* a one-shot trial has no slices: its workload itself says how fast it was */
+    result = (struct exec_runner_result){0};
+    collect_result(&oneshot, &c, &done, 10, 0, false, &result);
+    assert_int_equal(result.metrics_count, 2);
+    assert_int_equal(result.metrics[0].metric, METRIC_PAIRS_PER_S);
+    assert_int_equal(result.metrics[1].metric, METRIC_NS_PER_PAIR);
+    result_done(&result);
+    /* nor may a workload list what is never the runner's */
+    const struct workload greedy = {.metrics = lies, .metrics_count = count - 4};
+    const struct exec_request request = {.workload = &greedy, .subjects_count = 1};
+    result = (struct exec_runner_result){0};
+    collect_result(&request, &c, &done, 10, 0, false, &result);
+    assert_int_equal(result.metrics_count, 0);
+    free(page);
+}
+
+/* What the supervisor saw replaces a claim whole, vector and all. */
+static void test_derived_values_keep_no_claimed_vector(void **state)
+{
+    (void)state;
+    struct exec_result result = {.runners_count = 1};
+    struct exec_runner_result *r = &result.runners[0];
+    struct wire_done done = {.runners[0] = {.cpu_user_us = 5}};
+    r->outcome = OUTCOME_OK;
+    r->metrics[0] = (struct exec_metric){.metric = METRIC_CPU_USER_US,
+                                         .value = 1e9,
+                                         .vector_count = 3,
+                                         .vector = calloc(3, sizeof(double))};
+    r->metrics_count = 1;
+    collect_derive(&oneshot, &result, &done);
+    assert_true(r->metrics[0].value > 4.9 && r->metrics[0].value < 5.1);
+    assert_int_equal(r->metrics[0].vector_count, 0);
+    assert_null(r->metrics[0].vector);
+    result_done(r);
 }
 
 /* What a runner says is absent is a claim too: names and text of another process. */
@@ -234,7 +305,7 @@ static void test_absences_are_checked(void **state)
     struct collected c = {.page = page};
     struct wire_runner_done done = {.outcome = OUTCOME_OK};
     struct exec_runner_result result = {0};
-    collect_result(&c, &done, 10, 0, false, &result);
+    collect_result(&oneshot, &c, &done, 10, 0, false, &result);
     assert_int_equal(result.metrics_count, 1);
     assert_int_equal(result.absent_count, 3);
     assert_int_equal(result.absent[0].metric, METRIC_HEAP_BYTES);
@@ -247,7 +318,7 @@ static void test_absences_are_checked(void **state)
     /* of a trial that failed nothing counts, reasons as little as values */
     done.outcome = OUTCOME_CRASHED;
     result = (struct exec_runner_result){0};
-    collect_result(&c, &done, 10, 0, false, &result);
+    collect_result(&oneshot, &c, &done, 10, 0, false, &result);
     assert_int_equal(result.absent_count, 0);
     result_done(&result);
     free(page);
@@ -262,7 +333,7 @@ static void test_identity_must_be_the_hashed_file(void **state)
     struct collected c = {.page = page};
     struct wire_runner_done done = {.outcome = OUTCOME_OK, .device = 5, .inode = 7};
     struct exec_runner_result result = {0};
-    collect_result(&c, &done, 10, 0, false, &result);
+    collect_result(&oneshot, &c, &done, 10, 0, false, &result);
     assert_int_equal(result.outcome, OUTCOME_FAILED);
     assert_int_equal(result.failure, FAIL_IDENTITY);
     result_done(&result);
@@ -278,7 +349,7 @@ static void test_forged_figures_are_void(void **state)
     struct collected c = {.page = page, .slices_count = ROTATIONS};
     struct wire_runner_done done = {.outcome = OUTCOME_OK};
     struct exec_runner_result result = {0};
-    collect_result(&c, &done, 10, 0, true, &result);
+    collect_result(&oneshot, &c, &done, 10, 0, true, &result);
     assert_int_equal(result.outcome, OUTCOME_PROTOCOL);
     assert_int_equal(result.metrics_count, 0);
     assert_null(result.slices);
@@ -295,7 +366,7 @@ static void test_figures_of_unfinished_trials_are_none(void **state)
     for (uint32_t outcome = 0; outcome < OUTCOME_COUNT_; outcome++) {
         struct wire_runner_done done = {.outcome = outcome};
         struct exec_runner_result result = {0};
-        collect_result(&c, &done, 10, 0, false, &result);
+        collect_result(&oneshot, &c, &done, 10, 0, false, &result);
         assert_int_equal(result.metrics_count, outcome == OUTCOME_OK ? RING_METRICS_MAX : 0);
         assert_int_equal(result.slices_count, ROTATIONS);
         result_done(&result);
@@ -311,7 +382,7 @@ static void test_hostile_outcome_numbers(void **state)
     struct collected c = {.page = page};
     struct wire_runner_done done = {.outcome = 77, .turns_done = UINT32_MAX};
     struct exec_runner_result result = {0};
-    collect_result(&c, &done, 10, 0, false, &result);
+    collect_result(&oneshot, &c, &done, 10, 0, false, &result);
     assert_int_equal(result.outcome, OUTCOME_PROTOCOL);
     assert_int_equal(result.failure, FAIL_PROTOCOL);
     assert_int_equal(result.turns_done, 10);
@@ -347,6 +418,8 @@ int main(void)
         cmocka_unit_test(test_dropped_runner_is_no_forger),
         cmocka_unit_test(test_copy_bounds_what_is_claimed),
         cmocka_unit_test(test_metrics_out_of_bounds_are_dropped),
+        cmocka_unit_test(test_what_is_not_the_runners_is_dropped),
+        cmocka_unit_test(test_derived_values_keep_no_claimed_vector),
         cmocka_unit_test(test_absences_are_checked),
         cmocka_unit_test(test_identity_must_be_the_hashed_file),
         cmocka_unit_test(test_forged_figures_are_void),

@@ -16,6 +16,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "schema/metrics.h"
 #include "workloads/ring/ring.h"
 
 #define EVIL_CRASH    1
@@ -35,6 +36,8 @@
 #define EVIL_NAP      15 /* not evil: slow without using a CPU */
 #define EVIL_BUSY     16 /* not evil: a thread of its own works a fifth of the time, turn or not */
 
+#define EVIL_LIAR 17 /* reports figures that are none of its workload's */
+
 #define EXPORT     __attribute__((visibility("default")))
 #define NTH        700
 #define EAT_CHUNK  ((size_t)1 << 20)
@@ -45,7 +48,8 @@ extern void __libc_free(void *block);
 
 static _Atomic unsigned long calls;
 
-#if EVIL == EVIL_SCRIBBLE || EVIL == EVIL_DONE || EVIL == EVIL_STAMPS || EVIL == EVIL_CONFESS
+#if EVIL == EVIL_SCRIBBLE || EVIL == EVIL_DONE || EVIL == EVIL_STAMPS || EVIL == EVIL_CONFESS || \
+    EVIL == EVIL_LIAR
 /* The one shared mapping a runner may write. */
 static struct ring_page *find_page(size_t *ret_size)
 {
@@ -189,6 +193,17 @@ static bool misbehave(unsigned long call)
     atomic_store(&page->state, RUNNER_FAILED);
     atomic_store(&page->done, RING_DROPPED);
     _exit(RUNNER_EXIT_FAILED);
+#elif EVIL == EVIL_LIAR
+    static const enum metric_id lies[] = {METRIC_FORK_NS, METRIC_PREFAULT_BYTES,
+                                          METRIC_PREFAULT_SHARE, METRIC_CPU_USER_US,
+                                          METRIC_PAIRS_PER_S};
+    size_t size;
+    struct ring_page *page = find_page(&size);
+    for (unsigned i = 0; i < sizeof lies / sizeof lies[0]; i++)
+        page->metrics[page->metrics_count++] =
+            (struct ring_metric){.metric = lies[i], .value = 1e300, .vector_count = 7};
+    page->absent[page->absent_count++] =
+        (struct ring_absent){.metric = METRIC_COW_NS_PER_WRITE, .reason = "a lie"};
 #elif EVIL == EVIL_EAT
     for (int i = 0; i < EAT_CHUNKS; i++) {
         void *chunk =
