@@ -48,6 +48,8 @@ static int follow_next(void *ctx, char *buf, size_t size)
 {
     struct follow *f = ctx;
     int n = f->subscription ? events_next(f->subscription, buf, size) : 0;
+    if (n == -EBUSY) /* held back: we are woken when that is over */
+        return 0;
     return n == 0 && f->ended ? follow_end(f, buf, size) : n;
 }
 

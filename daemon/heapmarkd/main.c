@@ -28,7 +28,9 @@
 
 #define READERS_COUNT 4
 #define WORKERS_COUNT 3
-#define DRAIN_S_MAX   20 /* the running ring may take this long to end before it is broken off */
+#define EVENTS_FLUSH_MS \
+    50                 /* what streams may take to write before a ring, where they pause in it */
+#define DRAIN_S_MAX 20 /* the running ring may take this long to end before it is broken off */
 
 struct daemon {
     const struct config *config;
@@ -81,6 +83,16 @@ static void list_pointers(const struct config_list *list, const char **ret)
     ret[n] = NULL;
 }
 
+/* Without a CPU of our own event streams pause while a ring runs. */
+static void node_crowded(void *ctx, bool crowded)
+{
+    const struct daemon *d = ctx;
+    if (crowded)
+        events_hold(d->events, EVENTS_FLUSH_MS);
+    else
+        events_release(d->events);
+}
+
 static int start_node(struct daemon *d, struct err *e)
 {
     static const char *const formats[] = {"text", "priority", "json"};
@@ -101,6 +113,8 @@ static int start_node(struct daemon *d, struct err *e)
         .topo = d->host.topo,
         .steal_ratio_max = c->steal_ratio_max,
         .pin_self = true,
+        .crowded = node_crowded,
+        .crowded_ctx = d,
     };
     list_pointers(&c->catalog_dirs, config.supervisor.catalog_dirs);
     list_pointers(&c->library_dirs, config.supervisor.library_dirs);

@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "daemon/base/clock.h"
 #include "daemon/base/text.h"
 
 #define WAKE_BATCH 32
@@ -42,11 +43,15 @@ struct events_subscription {
     void *ctx;
     unsigned waking;    /* publishers about to call or inside wake */
     uint64_t woken_for; /* newest event it was woken for */
+    bool reads;         /* has asked for events before */
+    bool kept_from;     /* while held: something may be there for it */
 };
 
 struct events {
     pthread_mutex_t lock;
     pthread_cond_t wakes_done;
+    pthread_cond_t all_read; /* after each read while a flush waits */
+    bool flushing, held;
     struct topic *topics;
     unsigned subscribers;
     uint64_t ended_count;
@@ -59,6 +64,11 @@ struct events *events_new(void)
         return NULL;
     pthread_mutex_init(&bus->lock, NULL);
     pthread_cond_init(&bus->wakes_done, NULL);
+    pthread_condattr_t monotonic;
+    pthread_condattr_init(&monotonic);
+    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    pthread_cond_init(&bus->all_read, &monotonic);
+    pthread_condattr_destroy(&monotonic);
     return bus;
 }
 
@@ -79,6 +89,7 @@ void events_free(struct events *bus)
         topic_free(t);
     }
     pthread_cond_destroy(&bus->wakes_done);
+    pthread_cond_destroy(&bus->all_read);
     pthread_mutex_destroy(&bus->lock);
     free(bus);
 }
@@ -135,25 +146,33 @@ static unsigned wakes_collect(struct topic *t, uint64_t id, struct events_subscr
     for (struct events_subscription *s = t->subscriptions; s && count < WAKE_BATCH; s = s->next)
         if (s->woken_for < id) {
             s->woken_for = id;
+            s->kept_from = s->bus->held && s->reads;
+            if (s->kept_from)
+                continue;
             s->waking++;
             ret[count++] = s;
         }
     return count;
 }
 
+static void wake_batch_locked(struct events *bus, struct events_subscription **batch,
+                              unsigned count)
+{
+    pthread_mutex_unlock(&bus->lock);
+    for (unsigned i = 0; i < count; i++)
+        batch[i]->wake(batch[i]->ctx);
+    pthread_mutex_lock(&bus->lock);
+    for (unsigned i = 0; i < count; i++)
+        batch[i]->waking--;
+    pthread_cond_broadcast(&bus->wakes_done);
+}
+
 static void topic_wake_locked(struct events *bus, struct topic *t, uint64_t id)
 {
     struct events_subscription *batch[WAKE_BATCH];
     unsigned count;
-    while ((count = wakes_collect(t, id, batch)) > 0) {
-        pthread_mutex_unlock(&bus->lock);
-        for (unsigned i = 0; i < count; i++)
-            batch[i]->wake(batch[i]->ctx);
-        pthread_mutex_lock(&bus->lock);
-        for (unsigned i = 0; i < count; i++)
-            batch[i]->waking--;
-        pthread_cond_broadcast(&bus->wakes_done);
-    }
+    while ((count = wakes_collect(t, id, batch)) > 0)
+        wake_batch_locked(bus, batch, count);
 }
 
 void events_publish(struct events *bus, const char *job_uuid, const char *type,
@@ -232,10 +251,9 @@ void events_unsubscribe(struct events_subscription *s)
     free(s);
 }
 
-int events_next(struct events_subscription *s, char *buf, size_t buf_size)
+static int next_locked(struct events_subscription *s, char *buf, size_t buf_size)
 {
     int n = 0;
-    pthread_mutex_lock(&s->bus->lock);
     const struct topic *t = s->topic;
     uint64_t oldest = t->last_id >= EVENTS_KEPT ? t->last_id - EVENTS_KEPT + 1 : 1;
     uint64_t id = s->read_id + 1 < oldest ? oldest : s->read_id + 1;
@@ -250,8 +268,73 @@ int events_next(struct events_subscription *s, char *buf, size_t buf_size)
     } else if (t->last_id && strcmp(t->events[t->last_id % EVENTS_KEPT].type, "end") == 0) {
         n = -ENODATA;
     }
-    pthread_mutex_unlock(&s->bus->lock);
     return n;
+}
+
+int events_next(struct events_subscription *s, char *buf, size_t buf_size)
+{
+    struct events *bus = s->bus;
+    pthread_mutex_lock(&bus->lock);
+    s->reads = true;
+    s->kept_from = bus->held;
+    int n = bus->held ? -EBUSY : next_locked(s, buf, buf_size);
+    if (bus->flushing)
+        pthread_cond_signal(&bus->all_read);
+    pthread_mutex_unlock(&bus->lock);
+    return n;
+}
+
+/* ---- holding back ---- */
+
+static bool all_read(const struct events *bus)
+{
+    for (const struct topic *t = bus->topics; t; t = t->next)
+        for (const struct events_subscription *s = t->subscriptions; s; s = s->next)
+            if (s->reads && s->read_id < t->last_id)
+                return false;
+    return true;
+}
+
+void events_hold(struct events *bus, unsigned flush_ms)
+{
+    struct timespec until;
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    uint64_t ns = (uint64_t)until.tv_nsec + flush_ms * NS_PER_MS;
+    until.tv_sec += (time_t)(ns / NS_PER_S);
+    until.tv_nsec = (long)(ns % NS_PER_S);
+    pthread_mutex_lock(&bus->lock);
+    bus->flushing = true;
+    while (!all_read(bus))
+        if (pthread_cond_timedwait(&bus->all_read, &bus->lock, &until) != 0)
+            break;
+    bus->flushing = false;
+    bus->held = true;
+    pthread_mutex_unlock(&bus->lock);
+}
+
+/* Up to WAKE_BATCH subscribers something was kept from, each marked so that it stays alive. */
+static unsigned kept_collect(struct events *bus, struct events_subscription **ret)
+{
+    unsigned count = 0;
+    for (const struct topic *t = bus->topics; t; t = t->next)
+        for (struct events_subscription *s = t->subscriptions; s && count < WAKE_BATCH; s = s->next)
+            if (s->kept_from) {
+                s->kept_from = false;
+                s->waking++;
+                ret[count++] = s;
+            }
+    return count;
+}
+
+void events_release(struct events *bus)
+{
+    struct events_subscription *batch[WAKE_BATCH];
+    unsigned count;
+    pthread_mutex_lock(&bus->lock);
+    bus->held = false;
+    while ((count = kept_collect(bus, batch)) > 0)
+        wake_batch_locked(bus, batch, count);
+    pthread_mutex_unlock(&bus->lock);
 }
 
 unsigned events_subscribers(struct events *bus)

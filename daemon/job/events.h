@@ -32,8 +32,16 @@ struct events_subscription *events_subscribe(struct events *bus, const char *job
 void events_unsubscribe(struct events_subscription *sub); /* after return, wake is never called */
 
 /* Next event as SSE text ("id: 7\nevent: step\ndata: {...}\n\n") into buf. Returns its length, 0
- * when there is none yet, -ENODATA when the stream has ended and all was read. */
+ * when there is none yet, -ENODATA when the stream has ended and all was read, -EBUSY while events
+ * are held back. */
 int events_next(struct events_subscription *sub, char *buf, size_t buf_size);
+
+/* Hold all events back, for a ring that leaves this process no CPU of its own: followers may have
+ * until `flush_ms` from now to read what there is already; then, until released, nothing is given
+ * out and nobody who reads events is woken for them. Subscribers that never called events_next
+ * (?wait=) are woken as ever. Release wakes whom something was kept from. One caller at a time. */
+void events_hold(struct events *bus, unsigned flush_ms);
+void events_release(struct events *bus);
 
 /* Number of live subscriptions. */
 unsigned events_subscribers(struct events *bus);

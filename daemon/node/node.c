@@ -48,6 +48,7 @@ struct launch {
     struct wire_message *message;
     struct wire_done done;
     bool cancelled, started;
+    bool crowded; /* as told last */
     int pages[RING_RUNNERS_MAX], logs[RING_RUNNERS_MAX];
     size_t log_used[RING_RUNNERS_MAX];
     uint64_t started_ns, finished_ns;
@@ -411,6 +412,14 @@ static void launch_quiet(const struct node *n, struct launch *x)
     }
 }
 
+static void node_crowded(const struct node *n, struct launch *x, bool crowded)
+{
+    if (!n->config.crowded || x->crowded == crowded)
+        return;
+    x->crowded = crowded;
+    n->config.crowded(n->config.crowded_ctx, crowded);
+}
+
 static int node_place(struct node *n, struct launch *x, struct err *e)
 {
     const struct topo_request request = {
@@ -489,6 +498,7 @@ static int launch_run(struct node *n, struct launch *x, struct err *e)
         r = launch_turns(x, e);
     if (r < 0)
         return r;
+    node_crowded(n, x, !x->plan.housekeeping);
     quiet_read(x->plan.cpus, x->plan.count, &x->quiet_before);
     x->result->started_us = (uint64_t)clock_realtime_us();
     x->started_ns = clock_monotonic_ns();
@@ -529,6 +539,7 @@ int node_run(struct node *n, const struct exec_request *request, const _Atomic b
     if (!x.message)
         return err_set(e, ERR_INTERNAL, NULL, "out of memory");
     int r = launch_run(n, &x, e);
+    node_crowded(n, &x, false);
     for (uint32_t i = 0; i < RING_RUNNERS_MAX; i++) {
         close_p(&x.pages[i]);
         close_p(&x.logs[i]);

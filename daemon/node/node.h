@@ -19,6 +19,10 @@ struct node_config {
     double steal_ratio_max;  /* a ring with more stolen time is discarded; 0: never */
     bool pin_self;           /* keep this process on the housekeeping CPU while a ring runs */
     uint32_t grace_ms;       /* after the wall limit the supervisor counts as hung; 0: usual */
+    /* Called before (true) and after (false) a ring whose threads leave this process no CPU:
+     * whatever can wait should. May block for a moment. NULL: nobody has to know. */
+    void (*crowded)(void *ctx, bool crowded);
+    void *crowded_ctx;
 };
 
 int node_start(const struct node_config *config, struct node **ret, struct err *e);

@@ -23,6 +23,8 @@ struct fake {
     struct executor executor; /* first */
     uint32_t step_ms;
     const char *crash; /* this allocator's runners crash */
+    bool crowded;      /* no CPU is left beside the runners */
+    struct events *events;
 };
 
 struct server {
@@ -97,12 +99,18 @@ static int fake_run(struct executor *x, const struct exec_request *q, const _Ato
                     struct exec_result *ret, struct err *e)
 {
     const struct fake *f = (const struct fake *)x;
+    bool cancelled = false;
+    if (f->crowded)
+        events_hold(f->events, 1000);
     uint64_t until = clock_monotonic_ns() + f->step_ms * NS_PER_MS;
-    while (clock_monotonic_ns() < until) {
-        if (atomic_load_explicit(cancel, memory_order_relaxed))
-            return err_set(e, ERR_CANCELLED, NULL, "cancelled");
+    while (!cancelled && clock_monotonic_ns() < until) {
+        cancelled = atomic_load_explicit(cancel, memory_order_relaxed);
         (void)poll(NULL, 0, 2);
     }
+    if (f->crowded)
+        events_release(f->events);
+    if (cancelled)
+        return err_set(e, ERR_CANCELLED, NULL, "cancelled");
     memset(ret, 0, sizeof *ret);
     ret->runners_count = q->subjects_count;
     for (uint32_t i = 0; i < q->subjects_count; i++)
@@ -188,7 +196,7 @@ static int start_parts(struct server *s, struct err *e)
         r = store_recover(s->store, 3, e);
     if (r >= 0)
         r = store_host_put(s->store, "testhost", "test", "{}", e);
-    s->events = events_new();
+    s->fake.events = s->events = events_new();
     s->fake.executor = (struct executor){.name = "fake", .run = fake_run, .free = fake_free};
     s->limits = (struct job_limits){.cpus_max = 2,
                                     .cores_max = 2,
@@ -268,6 +276,7 @@ enum {
     OPT_LOW_WATER,
     OPT_QUEUED,
     OPT_PUBLIC_READ,
+    OPT_CROWDED,
     OPT_DEBUG,
 };
 static const struct option options[] = {
@@ -288,6 +297,7 @@ static const struct option options[] = {
     {"low-water", required_argument, NULL, OPT_LOW_WATER},
     {"queued", required_argument, NULL, OPT_QUEUED},
     {"public-read", no_argument, NULL, OPT_PUBLIC_READ},
+    {"crowded", no_argument, NULL, OPT_CROWDED},
     {"debug", no_argument, NULL, OPT_DEBUG},
     {0},
 };
@@ -354,6 +364,9 @@ static int option_set(struct server *s, int option, char *value, struct err *e)
         return http_listen_parse(value, &s->http.listen[s->http.listen_count++], e);
     case OPT_PUBLIC_READ:
         s->api.public_read = true;
+        return 0;
+    case OPT_CROWDED:
+        s->fake.crowded = true;
         return 0;
     case OPT_DEBUG:
         log_set(LOG_LEVEL_DEBUG, LOG_FORMAT_TEXT);

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include <cmocka.h>
 
@@ -54,6 +55,74 @@ static void order_and_end(void **state)
     assert_int_equal(events_subscribers(bus), 1);
     events_unsubscribe(s);
     assert_int_equal(events_subscribers(bus), 0);
+    events_free(bus);
+}
+
+/* While events are held back nobody who reads is woken or given anything; then all come, in order,
+ * and also who found a stream already over. */
+static void held_back_and_released(void **state)
+{
+    (void)state;
+    struct events *bus = events_new();
+    _Atomic unsigned reader_wakes = 0, waiter_wakes = 0, late_wakes = 0, idle_wakes = 0;
+    struct events_subscription *reader = events_subscribe(bus, JOB, 0, count_wake, &reader_wakes);
+    struct events_subscription *waiter = events_subscribe(bus, JOB, 0, count_wake, &waiter_wakes);
+    struct events_subscription *idle = events_subscribe(bus, OTHER, 0, count_wake, &idle_wakes);
+    expect_result(reader, 0);
+    expect_result(idle, 0);
+    events_publish(bus, JOB, "state", "{}");
+    expect(reader, "id: 1\nevent: state\ndata: {}\n\n");
+    events_hold(bus, 60000); /* all is read: at once */
+    events_publish(bus, JOB, "step", "{}");
+    events_publish(bus, JOB, "end", "{}");
+    assert_int_equal(reader_wakes, 1);
+    assert_int_equal(waiter_wakes, 3); /* reads the job, not its events */
+    expect_result(reader, -EBUSY);
+    struct events_subscription *late = events_subscribe(bus, JOB, 3, count_wake, &late_wakes);
+    expect_result(late, -EBUSY);
+    events_release(bus);
+    assert_int_equal(reader_wakes, 2);
+    assert_int_equal(late_wakes, 1);
+    assert_int_equal(idle_wakes, 0);
+    expect(reader, "id: 2\nevent: step\ndata: {}\n\n");
+    expect_result(late, -ENODATA);
+    events_hold(bus, 1); /* one event is unread: waits for it, in vain */
+    expect_result(reader, -EBUSY);
+    events_release(bus);
+    assert_int_equal(reader_wakes, 3);
+    expect(reader, "id: 3\nevent: end\ndata: {}\n\n");
+    expect_result(reader, -ENODATA);
+    events_unsubscribe(reader);
+    events_unsubscribe(waiter);
+    events_unsubscribe(idle);
+    events_unsubscribe(late);
+    events_free(bus);
+}
+
+static void *hold_main(void *bus)
+{
+    events_hold(bus, 60000);
+    return NULL;
+}
+
+/* What there is before a ring is written first. */
+static void holding_waits_for_readers(void **state)
+{
+    (void)state;
+    struct events *bus = events_new();
+    _Atomic unsigned wakes = 0;
+    struct events_subscription *s = events_subscribe(bus, JOB, 0, count_wake, &wakes);
+    expect_result(s, 0);
+    events_publish(bus, JOB, "step", "{}");
+    pthread_t thread;
+    assert_int_equal(pthread_create(&thread, NULL, hold_main, bus), 0);
+    const struct timespec moment = {.tv_nsec = 50000000};
+    nanosleep(&moment, NULL);
+    expect(s, "id: 1\nevent: step\ndata: {}\n\n");
+    pthread_join(thread, NULL); /* long before its minute: that read was the last */
+    expect_result(s, -EBUSY);
+    events_release(bus);
+    events_unsubscribe(s);
     events_free(bus);
 }
 
@@ -177,6 +246,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(order_and_end),
+        cmocka_unit_test(held_back_and_released),
+        cmocka_unit_test(holding_waits_for_readers),
         cmocka_unit_test(late_followers),
         cmocka_unit_test(ended_jobs_are_forgotten),
         cmocka_unit_test(leaving_against_waking),

@@ -150,5 +150,51 @@ class Held(ServerCase):
         self.server.post(f"/api/v1/jobs/{uuid}/cancel")
 
 
+class Crowded(ServerCase):
+    """Rings that leave the server no CPU of its own: streams pause while one runs."""
+
+    OPTIONS = ("--crowded", "--step-ms", "100000", "--heartbeat-ms", "100", "--tick-ms", "50")
+
+    open = Events.open
+
+    def test_nothing_but_heartbeats_while_a_ring_runs(self):
+        uuid = self.server.submit()
+        end = time.monotonic() + PATIENCE
+        while True:  # who comes before the ring has begun may be told so
+            s, data = self.open(uuid), b""
+            while data.count(b": still here") < 5 and b"event:" not in data:
+                piece = s.recv(4096)
+                self.assertTrue(piece)
+                data += piece
+            if b"event:" not in data:
+                break
+            self.assertLess(time.monotonic(), end, "events are written while a ring runs")
+            time.sleep(0.05)
+        # reading the job and waiting for it go on; the end of the ring lets all events go
+        self.assertEqual(self.server.get(f"/api/v1/jobs/{uuid}").json["state"], "running")
+        self.server.post(f"/api/v1/jobs/{uuid}/cancel")
+        rest = read_all(s)
+        self.assertIn(b"event: state", rest)
+        self.assertIn(b"event: end", rest)
+        self.assertTrue(rest.endswith(b"0\r\n\r\n"))
+
+
+class CrowdedShort(ServerCase):
+    OPTIONS = ("--crowded", "--step-ms", "20")
+
+    open = Events.open
+
+    def test_events_are_written_between_rings(self):
+        uuid = self.server.submit(LONG)
+        s, data = self.open(uuid), b""
+        while data.count(b"event: step") < 3:
+            piece = s.recv(4096)
+            self.assertTrue(piece)
+            data += piece
+        self.assertEqual(self.server.get(f"/api/v1/jobs/{uuid}").json["state"], "running")
+        self.server.post(f"/api/v1/jobs/{uuid}/cancel")
+        self.assertIn(b"event: end", read_all(s))
+
+
 if __name__ == "__main__":
     main()

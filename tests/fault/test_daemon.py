@@ -335,6 +335,34 @@ class Outside(Case):
             self.nothing_left(d)
 
 
+class Crowded(Case):
+    def test_streams_pause_while_a_ring_leaves_the_daemon_no_cpu(self):
+        with self.daemon() as d:
+            host = d.get("/api/v1/host").json
+            threads = max(p["threads"] for p in host["placements"] if not p["reason"])
+            if host["housekeeping_threads"] >= threads:
+                self.skipTest("this host always has a CPU for housekeeping")
+            churn = {"workload": "table-churn", "params": {"live": 500}, "threads": threads}
+            found = d.submit(job("evil-nap", rings=2, rotations=20, slice_ops=20000,
+                                 reference="evil-nap", workloads=[churn]))
+            d.measuring(found)
+            connection = http.client.HTTPConnection("127.0.0.1", d.port, timeout=30)
+            self.addCleanup(connection.close)
+            connection.request("GET", f"/api/v1/jobs/{found}/events")
+            stream = connection.getresponse()
+            stream.fp.raw._sock.settimeout(1)
+            with self.assertRaises(TimeoutError):  # that it runs is an event of before
+                stream.read(1)
+            self.assertTrue(runners_of(d), "the ring was over too soon to tell")
+            self.assertEqual(d.get(f"/api/v1/jobs/{found}").json["progress"]["steps_done"], 0)
+            d.request("POST", f"/api/v1/jobs/{found}/cancel")
+            self.assertEqual(d.wait(found)["state"], "cancelled")
+            connection.close()
+            connection.request("GET", f"/api/v1/jobs/{found}/events")
+            self.assertIn(b"event: end", connection.getresponse().read())
+            self.nothing_left(d)
+
+
 class BadJobs(Case):
     """What a job may not ask of this host, each with field, value and bounds."""
 
