@@ -201,7 +201,7 @@ static bool misbehave(unsigned long call)
     struct ring_page *page = find_page(&size);
     for (unsigned i = 0; i < sizeof lies / sizeof lies[0]; i++)
         page->metrics[page->metrics_count++] =
-            (struct ring_metric){.metric = lies[i], .value = 1e300, .vector_count = 7};
+            (struct ring_metric){.metric = lies[i], .value = 1e300, .vector_count = i < 3 ? 0 : 7};
     page->absent[page->absent_count++] =
         (struct ring_absent){.metric = METRIC_COW_NS_PER_WRITE, .reason = "a lie"};
 #elif EVIL == EVIL_EAT
