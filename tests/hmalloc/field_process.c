@@ -314,7 +314,7 @@ static void little_address_space(void)
         if (status > 100)
             field_most("status of a child", (size_t)status, 100, "");
         else
-            field_least(what, (size_t)status, mib[i] >= 256 ? 70 : 40, "%");
+            field_least(what, (size_t)status, mib[i] >= 256 ? 60 : 40, "%");
     }
     field_most("status of six threads that want more than 128 MiB",
                (size_t)field_spawn(15, "threads", true, MIB(128)), 0, "");

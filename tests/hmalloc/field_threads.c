@@ -232,7 +232,7 @@ static void threads_leave_memory(void)
     for (unsigned i = 0; i < together; i++)
         sem_wait(&ready);
     field_most_mib("48 threads in a pool that freed 4 MiB each: RSS", field_rss_over(before),
-                   MIB(128));
+                   MIB(64));
     for (unsigned i = 0; i < together; i++)
         sem_post(&leave);
     for (unsigned i = 0; i < together; i++)

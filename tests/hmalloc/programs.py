@@ -288,7 +288,7 @@ class Programs(unittest.TestCase):
 
     def test_git(self):
         self.need("git", "git")
-        files, commits = (600, 60) if LONG else (60, 6)
+        files, commits = (300, 25) if LONG else (60, 6)
 
         def one(preload):
             repo = os.path.join(self.dir, f"repo-{preload}")
@@ -354,7 +354,7 @@ class Programs(unittest.TestCase):
                        "--enable-debug-command", "yes", "--io-threads", "3", "--lazyfree-lazy-user-del",
                        "yes", "--dbfilename", f"{preload}.rdb"]
             with self.server(command, preload) as process:
-                out = self.redis_load(path, 200000 if LONG else 4000)
+                out = self.redis_load(path, 40000 if LONG else 4000)
                 self.assert_mapped(process.pid, preload)
                 process.terminate()
                 self.assertEqual(process.wait(60), 0)
