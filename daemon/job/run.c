@@ -198,8 +198,7 @@ static void step_request(const struct run *run, const struct step *s,
     memcpy(q->cpuset, run->spec->cpuset, sizeof q->cpuset);
     for (uint32_t i = 0; i < ring->cells_count; i++)
         subject_set(run, q, ring->cells[i], ring->roles[i]);
-    /* Reserved huge pages are backed already. */
-    uint32_t pages = q->subjects[0].point.pages;
+    uint32_t pages = q->subjects[0].point.pages; /* reserved huge ones are backed already */
     if (w->kind == WORKLOAD_ONESHOT && pages != PAGES_HUGETLB_2M && pages != PAGES_HUGETLB_1G)
         q->prefault_bytes = group->step_bytes;
 }
