@@ -289,6 +289,49 @@ static void test_preset_names_what_is_missing_without_failing(void **state)
     job_spec_free(spec);
 }
 
+static uint64_t param_of(const struct job_group *group, const char *name)
+{
+    const struct workload *w = group->entry->workload;
+    for (unsigned i = 0; i < w->params_count; i++)
+        if (strcmp(w->params[i].name, name) == 0)
+            return group->point.params[i].u;
+    fail_msg("%s has no %s", w->name, name);
+    abort();
+}
+
+/* The table the demo is for, as run: 1% remote frees on one thread and on all cores, ten rings; the
+ * walk over 256 MiB at every page size. */
+static void test_demo_of_the_reference_preset(void **state)
+{
+    (void)state;
+    struct job_spec *spec;
+    struct job_plan *plan = expand("{\"preset\":\"reference\",\"profile\":\"demo\","
+                                   "\"allocators\":[\"glibc\",\"jemalloc\",\"null\"]}",
+                                   &spec);
+    unsigned churn_threads = 0, churns = 0, chases = 0;
+    for (uint32_t g = 0; g < plan->groups_count; g++) {
+        const struct job_group *group = &plan->groups[g];
+        const struct workload *w = group->entry->workload;
+        const char *name = w->name;
+        if (strcmp(name, "table-churn") == 0) {
+            churns++;
+            churn_threads |= 1U << group->point.threads;
+            assert_int_equal(param_of(group, "remote_pct"), 1);
+            assert_int_equal(job_group_repeats(spec, group), 10);
+            assert_true(job_group_in_rings(spec, group));
+            assert_int_equal(job_group_rings(spec, group), 2);
+        } else if (strcmp(name, "chase") == 0) {
+            chases++;
+            assert_int_equal(param_of(group, "bytes"), 256 << 20);
+        }
+    }
+    assert_int_equal(churns, 2);
+    assert_int_equal(churn_threads, 1U << 1 | 1U << 4); /* 4 cores: limits */
+    assert_int_equal(chases, 1);
+    job_plan_free(plan);
+    job_spec_free(spec);
+}
+
 /* The stored form alone repeats the job. */
 static void test_canonical_json_round_trips(void **state)
 {
@@ -375,6 +418,7 @@ int main(void)
         cmocka_unit_test(test_page_axis_adds_its_control),
         cmocka_unit_test(test_no_heap_no_fork_cell),
         cmocka_unit_test(test_exploding_matrix_names_the_count),
+        cmocka_unit_test(test_demo_of_the_reference_preset),
         cmocka_unit_test(test_preset_names_what_is_missing_without_failing),
         cmocka_unit_test(test_canonical_json_round_trips),
         cmocka_unit_test(test_every_preset_parses_in_every_profile),
