@@ -211,7 +211,7 @@ static int job_count(struct db *db, int64_t job_id, int done, int failed, int di
     cleanup_(stmt_end) struct stmt st =
         stmt_begin(db, "UPDATE job SET steps_done = steps_done + ?, steps_failed = steps_failed"
                        " + ?, steps_discarded = steps_discarded + ?,"
-                       " attempts = iif(?, 0, attempts) WHERE id = ?");
+                       " claims_fruitless = iif(?, 0, claims_fruitless) WHERE id = ?");
     stmt_int(&st, done);
     stmt_int(&st, failed);
     stmt_int(&st, discarded);

@@ -132,8 +132,8 @@ int store_role_parse(const char *name);                     /* enum exec_role; -
     " label_time_us, coalesce((SELECT key FROM host WHERE host.id = job.host_id), ''),"        \
     " created_us, started_us, finished_us, cells_count, steps_total,"                          \
     " steps_done + steps_given_up, steps_failed, steps_discarded, attempts, cancel_requested," \
-    " error_code, error_field, error_message, steps_given_up"
-#define JOB_COLUMNS_COUNT 29
+    " error_code, error_field, error_message, steps_given_up, harness_build"
+#define JOB_COLUMNS_COUNT 30
 int job_from_row(struct stmt *st, struct store_job *ret, struct err *e);
 /* As job_from_row with the spec as one more column. */
 int job_from_row_full(struct stmt *st, struct store_job *ret, struct err *e);

@@ -70,6 +70,7 @@ int job_from_row(struct stmt *st, struct store_job *ret, struct err *e)
     stmt_col_copy(st, 26, ret->error.field, sizeof ret->error.field);
     stmt_col_copy(st, 27, ret->error.message, sizeof ret->error.message);
     ret->steps_given_up = stmt_col_u32(st, 28);
+    stmt_col_copy(st, 29, ret->harness_build, sizeof ret->harness_build);
     return stmt_row_check(st, e);
 }
 
@@ -265,9 +266,11 @@ static int job_claim_task(struct store *s, struct db *db, void *arg, struct err 
         return r;
     cleanup_(stmt_end) struct stmt update = stmt_begin(
         db, "UPDATE job SET state = 'claimed', host_id = ?, attempts = attempts + 1,"
-            " steps_given_up = 0 WHERE id ="
+            " claims_fruitless = claims_fruitless + 1, steps_given_up = 0,"
+            " harness_build = iif(steps_done = 0, ?, harness_build) WHERE id ="
             " (SELECT id FROM job WHERE state = 'queued' ORDER BY id LIMIT 1) RETURNING id");
     stmt_int(&update, host_id);
+    stmt_text(&update, ring_build_id());
     r = stmt_step(&update, e);
     if (r <= 0)
         return r;
@@ -332,6 +335,8 @@ static int job_state_put(struct db *db, const char *uuid, enum job_state state,
                        " error_message = ?4,"
                        " started_us = iif(?1 = 'running' AND started_us = 0, ?5, started_us),"
                        " attempts = attempts - (?1 = 'queued' AND attempts > 0),"
+                       " claims_fruitless = claims_fruitless"
+                       " - (?1 = 'queued' AND claims_fruitless > 0),"
                        " finished_us = iif(?6, ?5, 0) WHERE uuid = ?7");
     stmt_text(&st, job_state_name(state));
     stmt_text(&st, err_code_name(error->code));

@@ -29,15 +29,16 @@ static int recover_attempts(struct db *db, struct err *e)
 static int recover_jobs(struct db *db, uint32_t attempts_max, struct err *e)
 {
     cleanup_(stmt_end) struct stmt st = stmt_begin(
-        db,
-        "UPDATE job SET finished_us = iif(cancel_requested OR attempts >= ?1, ?2, 0),"
-        " error_code = iif(NOT cancel_requested AND attempts >= ?1, 'io', 'none'),"
-        " error_message = iif(NOT cancel_requested AND attempts >= ?1,"
-        " 'heapmarkd ended ' || attempts || ' times while this job ran and no step of it was done;'"
-        " || ' it is not tried again',"
-        " ''),"
-        " state = CASE WHEN cancel_requested THEN 'cancelled' WHEN attempts >= ?1 THEN 'lost'"
-        " ELSE 'queued' END WHERE state IN ('claimed', 'running')");
+        db, "UPDATE job SET finished_us = iif(cancel_requested OR claims_fruitless >= ?1, ?2, 0),"
+            " error_code = iif(NOT cancel_requested AND claims_fruitless >= ?1, 'io', 'none'),"
+            " error_message = iif(NOT cancel_requested AND claims_fruitless >= ?1,"
+            " 'heapmarkd ended ' || claims_fruitless || ' times while this job ran and no step of "
+            "it was done;'"
+            " || ' it is not tried again',"
+            " ''),"
+            " state = CASE WHEN cancel_requested THEN 'cancelled' WHEN claims_fruitless >= ?1 THEN "
+            "'lost'"
+            " ELSE 'queued' END WHERE state IN ('claimed', 'running')");
     stmt_int(&st, attempts_max);
     stmt_int(&st, clock_realtime_us());
     return stmt_run(&st, e);

@@ -85,7 +85,9 @@ struct store_job {
     int64_t created_us, started_us, finished_us; /* 0: not yet */
     /* steps_done: settled and given up; a whole job has done them all. */
     uint32_t cells_count, steps_total, steps_done, steps_failed, steps_discarded, steps_given_up;
-    uint32_t attempts; /* times claimed since a step was last settled */
+    uint32_t attempts; /* times claimed, without claims given back */
+    /* Who measures it: the build of the claim after which its first step was settled. */
+    char harness_build[RING_BUILD_ID_SIZE];
     bool cancel_requested;
     struct err error; /* why failed or lost */
     char *spec_json;  /* owned: store_job_done */
@@ -130,8 +132,9 @@ int store_attempt_begin(struct store *s, const struct store_ring_new *ring, cons
  * rows made as needed), slices blob, values, vectors, logs; the attempt becomes accepted (or
  * discarded, with the reason: the step may then be attempted again) and the job's counters move:
  * steps_done counts settled steps, steps_failed those of them with a runner that failed,
- * steps_discarded discarded attempts; a settled step is progress, so claims count from none again.
- * A second finish: ERR_CONFLICT. Values that are NaN or infinite are not stored. */
+ * steps_discarded discarded attempts; a settled step is progress, so claims without progress count
+ * from none again. A second finish: ERR_CONFLICT. Values that are NaN or infinite are not stored.
+ */
 int store_attempt_finish(struct store *s, int64_t attempt_id, const struct exec_request *request,
                          const struct exec_result *result, struct err *e);
 /* The attempt brought nothing: lost (retry) or failed (final: the step counts as done and failed).
@@ -161,7 +164,8 @@ struct store_summary {
     double null_share; /* the harness's share of this value, 0..1; NaN: unknown */
     bool harness_bound;
     bool unsteady;      /* measured before its workload's own warm-up was over */
-    const char *reason; /* why it is unsteady, or has no value (NaN, count 0); "", NULL */
+    const char *reason; /* why it is unsteady, not to be trusted, or has no value (NaN, count 0);
+                           "", NULL */
     enum store_measured measured;
     const char *protocol_key; /* of how it was measured; "" in rows read back by job */
 };

@@ -169,7 +169,9 @@ static void test_reasons_come_to_an_old_file(void **state)
     fixture_close(f);
     fixture_tamper(f, "DROP TABLE absence; ALTER TABLE summary DROP COLUMN unsteady;"
                       "ALTER TABLE summary DROP COLUMN reason;"
-                      "ALTER TABLE summary DROP COLUMN measured; PRAGMA user_version = 2");
+                      "ALTER TABLE summary DROP COLUMN measured;"
+                      "ALTER TABLE job DROP COLUMN claims_fruitless;"
+                      "ALTER TABLE job DROP COLUMN harness_build; PRAGMA user_version = 2");
     fixture_open(f);
     assert_int_equal(query(f, "heapmark.db.v2.backup", "PRAGMA user_version"), 2);
     int seen = 0;

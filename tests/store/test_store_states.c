@@ -247,6 +247,7 @@ static void test_recover_counts_ends_without_progress(void **state)
     fixture_job_get(f, 1, &job);
     assert_non_null(strstr(job.error.message, "3 times"));
     assert_int_equal(job.steps_done, 7);
+    assert_int_equal(job.attempts, 10); /* all claims are told, fruitless or not */
     store_job_done(&job);
 }
 
@@ -263,6 +264,23 @@ static void test_progress_survives_a_drain(void **state)
     assert_int_equal(store_job_claim(f->store, FIXTURE_HOST, &job, &f->e), 1);
     assert_int_equal(job.attempts, 1);
     store_job_done(&job);
+}
+
+/* Whoever claims a job measures it, until a step of it is settled: then only the same build may. */
+static void test_build_stays_with_what_is_measured(void **state)
+{
+    struct fixture *f = *state;
+    struct store_job job;
+    assert_int_equal(fixture_job_add(f->store, 1, &f->e), 0);
+    for (uint32_t i = 0; i < 3; i++) {
+        if (i > 0)
+            fixture_tamper(f, "UPDATE job SET harness_build = 'other'");
+        assert_int_equal(store_job_claim(f->store, FIXTURE_HOST, &job, &f->e), 1);
+        assert_string_equal(job.harness_build, i < 2 ? ring_build_id() : "other");
+        attempt_one(f, job.id, i, i == 0); /* the first is lost: nothing measured yet */
+        assert_int_equal(store_job_set_state(f->store, job.uuid, JOB_QUEUED, NULL, &f->e), 0);
+        store_job_done(&job);
+    }
 }
 
 static void test_given_up_steps_are_done(void **state)
@@ -349,6 +367,7 @@ int main(void)
         TEST(test_recover_gives_up_at_last),
         TEST(test_recover_counts_ends_without_progress),
         TEST(test_progress_survives_a_drain),
+        TEST(test_build_stays_with_what_is_measured),
         TEST(test_given_up_steps_are_done),
         TEST(test_recover_cancels_what_was_asked),
         TEST(test_recover_attempts),
