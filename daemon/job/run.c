@@ -11,7 +11,9 @@
 #include "daemon/base/hash.h"
 #include "daemon/base/log.h"
 #include "daemon/job/lenient.h"
+#include "daemon/job/resume.h"
 #include "daemon/job/solo.h"
+#include "daemon/job/step.h"
 #include "daemon/job/summarize.h"
 #include "daemon/store/store.h"
 
@@ -110,18 +112,11 @@ static int step_known(void *ctx, const struct store_step *known)
     return 0;
 }
 
-/* As run->hopeless was before a restart: told from what is stored of the cell's last failure. */
-static bool reason_is_hopeless(const char *reason)
-{
-    return strstr(reason, "unavailable") || strstr(reason, "pages_unsupported");
-}
-
 static int cell_known(void *ctx, const struct store_cell *cell)
 {
     struct run *run = ctx;
     if (cell->idx < run->plan->cells_count) {
         run->oks[cell->idx] = cell->trials_ok;
-        run->hopeless[cell->idx] = cell->trials_ok == 0 && reason_is_hopeless(cell->last_failure);
         snprintf(run->reasons[cell->idx], sizeof run->reasons[0], "%s", cell->last_failure);
     }
     return 0;
@@ -135,6 +130,9 @@ static int run_load(struct run *run, struct err *why)
         r = store_view_steps(view, run->job->id, step_known, run, why);
     if (r == 0)
         r = store_view_cells(view, run->job->id, cell_known, run, why);
+    if (r == 0)
+        r = resume_failures(view, run->job->id, run->plan->cells_count, run->failures,
+                            run->hopeless, why);
     return r;
 }
 
@@ -150,30 +148,6 @@ static void subject_set(const struct run *run, struct exec_request *q, uint32_t 
     memcpy(to->allocator, subject->allocator, sizeof to->allocator);
     memcpy(to->options, subject->options, sizeof to->options);
     to->point = cell->point;
-}
-
-/* Which cells a step runs: a ring of reference, reference again and one subject; or, from the
- * position after the rings on, one trial: of each cell, then of the reference again. */
-static void step_cells(const struct run *run, const struct step *s, struct store_ring_new *ring)
-{
-    const struct job_group *group = &run->plan->groups[s->group];
-    uint32_t control = group->cells_first;
-    uint32_t rings = job_group_rings(run->spec, group), position = s->position - rings;
-    if (s->position < rings) {
-        ring->cells[0] = ring->cells[1] = control;
-        ring->roles[0] = ROLE_REFERENCE;
-        ring->roles[1] = ROLE_CONTROL;
-        ring->cells[2] = control + 1 + s->position;
-        ring->roles[2] = ROLE_SUBJECT;
-        ring->cells_count = group->cells_count > 1 ? 3 : 2;
-        return;
-    }
-    ring->cells_count = 1;
-    ring->oneshot = true;
-    ring->cells[0] = position == group->cells_count ? control : control + position;
-    ring->roles[0] = position == group->cells_count ? ROLE_CONTROL
-                     : position == 0                ? ROLE_REFERENCE
-                                                    : ROLE_SUBJECT;
 }
 
 static void step_request(const struct run *run, const struct step *s,
@@ -203,15 +177,6 @@ static void step_request(const struct run *run, const struct step *s,
         q->prefault_bytes = group->step_bytes;
 }
 
-static void failure_text(const struct exec_runner_result *r, char *buf, size_t size)
-{
-    int n = snprintf(buf, size, "%s", wire_outcome_name(r->outcome));
-    if (r->signal)
-        n += snprintf(buf + n, size - (size_t)n, ": signal %d", r->signal);
-    snprintf(buf + n, size - (size_t)n, " after %u of %u turns%s%s", r->turns_done, r->turns_total,
-             r->message[0] ? ": " : "", r->message);
-}
-
 static void step_count(struct run *run, const struct store_ring_new *ring,
                        const struct exec_result *result)
 {
@@ -230,7 +195,7 @@ static void step_count(struct run *run, const struct store_ring_new *ring,
             r->outcome == OUTCOME_FAILED &&
             (r->failure == FAIL_PAGES_UNAVAILABLE || r->failure == FAIL_PAGES_UNSUPPORTED);
         run->failures[cell] = run->hopeless[cell] ? RUN_FAILURES_MAX : run->failures[cell] + 1;
-        failure_text(r, run->reasons[cell], sizeof run->reasons[cell]);
+        step_failure_text(r, run->reasons[cell], sizeof run->reasons[cell]);
     }
     run->steps_failed += failed;
 }
@@ -264,6 +229,13 @@ static void attempt_abandon(struct run *run, int64_t attempt_id, bool lost, cons
 
 enum step_end { STEP_DONE, STEP_GIVEN_UP, STEP_AGAIN, STEP_UNFINISHED };
 
+static void step_reason(struct run *run, const struct store_ring_new *ring, const struct err *why)
+{
+    for (uint32_t i = 0; i < ring->cells_count; i++)
+        snprintf(run->reasons[ring->cells[i]], sizeof run->reasons[0], "%s: %.130s",
+                 err_code_name(why->code), why->message);
+}
+
 /* The subject is what made this step differ from others, so it is the one not tried again; the
  * control of the ring gets the reason too, in case it never has a result of its own. */
 static void step_hopeless(struct run *run, const struct store_ring_new *ring, const struct err *why)
@@ -272,9 +244,7 @@ static void step_hopeless(struct run *run, const struct store_ring_new *ring, co
     run->hopeless[subject] = why->code == ERR_UNAVAILABLE;
     run->failures[subject] = RUN_FAILURES_MAX;
     run->steps_failed++;
-    for (uint32_t i = 0; i < ring->cells_count; i++)
-        snprintf(run->reasons[ring->cells[i]], sizeof run->reasons[0], "%s: %.130s",
-                 err_code_name(why->code), why->message);
+    step_reason(run, ring, why);
 }
 
 /* What to do when an attempt brought nothing. */
@@ -295,15 +265,19 @@ static enum step_end step_broken(struct run *run, struct step *s, const struct s
     return lost ? STEP_GIVEN_UP : STEP_DONE;
 }
 
-/* What to do when no attempt could begin. A conflict says the step is settled, or the job's end
- * is; room and reading may come back; any other answer would be the same for ever. */
+/* What to do when no attempt could begin. A conflict is about this step alone: settled already, or
+ * it cannot be. Room and reading may come back; any other answer would be the same for ever. */
 static enum step_end step_refused(struct run *run, const struct step *s,
                                   const struct store_ring_new *ring, const struct err *why)
 {
     log_error("job %s: step %u.%u.%u: cannot begin an attempt: %s", run->job->uuid, s->group,
               s->repetition, s->position, why->message);
-    if (why->code == ERR_CONFLICT)
-        return STEP_DONE;
+    if (why->code == ERR_CONFLICT) {
+        bool settled = resume_settled(run->config->store, ring);
+        if (!settled)
+            step_reason(run, ring, why);
+        return settled ? STEP_DONE : STEP_GIVEN_UP;
+    }
     if (why->code != ERR_IO && why->code != ERR_NO_SPACE && why->code != ERR_LIMIT) {
         step_hopeless(run, ring, why);
         return STEP_GIVEN_UP;
@@ -393,9 +367,9 @@ static void given_up_tell(struct run *run)
     struct err e = {0};
     if (run->given_up_told)
         return;
-    run->given_up_told = true;
-    if (store_job_steps(run->config->store, run->job->id, run->steps_count, run->steps_given_up,
-                        &e) < 0)
+    run->given_up_told = store_job_steps(run->config->store, run->job->id, run->steps_count,
+                                         run->steps_given_up, &e) == 0;
+    if (!run->given_up_told)
         log_warning("job %s: steps given up not stored: %s", run->job->uuid, e.message);
 }
 
@@ -409,7 +383,7 @@ static enum step_end run_step(struct run *run, struct step *s, struct exec_resul
     };
     uint32_t discards = 0;
     enum step_end end = STEP_DONE;
-    step_cells(run, s, &ring);
+    step_cells(run->spec, run->plan, &ring);
     if (step_pointless(run, &ring)) {
         end = STEP_GIVEN_UP;
     } else {
@@ -504,28 +478,49 @@ static int steps_add_alone(struct run *run, const bool *alone, struct err *why)
     return 0;
 }
 
-static int run_alone(struct run *run, struct err *why)
+/* The steps of cells measured alone, from what the rings stored. */
+static int alone_load(struct run *run, struct err *why)
 {
     cleanup_(store_view_release_p) struct store_view *view = NULL;
     cleanup_(free_p) bool *alone = calloc(run->plan->cells_count + 1, sizeof *alone);
-    uint32_t first = run->steps_count;
     int r = alone ? solo_cells(run->config->store, run->job->id, run->spec, run->plan, alone, why)
                   : err_set(why, ERR_INTERNAL, NULL, "out of memory");
     if (r == 0)
         r = steps_add_alone(run, alone, why);
-    if (r < 0 || run->steps_count == first)
-        return r;
-    r = store_view_acquire(run->config->store, 10000, &view, why);
     if (r == 0)
-        r = store_view_steps(view, run->job->id, step_known, run, why);
-    store_view_release(take_ptr(view));
-    if (r < 0)
-        return r;
+        r = store_view_acquire(run->config->store, 10000, &view, why);
+    return r == 0 ? store_view_steps(view, run->job->id, step_known, run, why) : r;
+}
+
+/* The rings are stored: a read that fails is tried again, and in the end costs the trials alone,
+ * not the job. Summaries of the cells then say that they were not measured alone. */
+static int run_alone(struct run *run, struct err *why)
+{
+    const struct run before = *run;
+    for (uint32_t tries = 1;; tries++) {
+        struct err e = {0};
+        if (alone_load(run, &e) >= 0)
+            break;
+        run->steps_count = before.steps_count;
+        run->seconds_total = before.seconds_total;
+        run->seconds_done = before.seconds_done;
+        run->seconds_before = before.seconds_before;
+        bool last = tries == RUN_READS_MAX;
+        log_warning("job %s: cannot tell which cells to measure alone: %s; %s", run->job->uuid,
+                    e.message, last ? "going on without" : "trying again");
+        if (scheduler_should_end(run->config->scheduler))
+            return -EINTR;
+        if (last)
+            return 0;
+        nanosleep(&(struct timespec){.tv_sec = 1}, NULL);
+    }
+    if (run->steps_count == before.steps_count)
+        return 0;
     log_info("job %s: %u steps more, of cells that use CPU outside their turns", run->job->uuid,
-             run->steps_count - first);
+             run->steps_count - before.steps_count);
     run->given_up_told = false; /* steps_total is told with it */
     given_up_tell(run);
-    return run_steps(run, first, why);
+    return run_steps(run, before.steps_count, why);
 }
 
 /* A cell that could not be measured here is reported, not a failure; one that broke is. */
@@ -575,7 +570,9 @@ static int run_prepare(struct run *run, struct err *why)
 int run_job(const struct run_config *config, const struct store_job *job, struct err *why)
 {
     struct run run = {.config = config, .job = job, .given_up_told = true};
-    int r = run_prepare(&run, why);
+    int r = resume_check_build(job, why);
+    if (r == 0)
+        r = run_prepare(&run, why);
     if (r == 0) {
         run.started_ns = run.summarized_ns = clock_monotonic_ns();
         r = run_steps(&run, 0, why);

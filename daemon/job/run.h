@@ -15,6 +15,7 @@ struct scheduler;
 
 #define RUN_DISCARDS_MAX 3 /* attempts of one step thrown away for noise before it is given up */
 #define RUN_FAILURES_MAX 3 /* failures of one cell in a row before its rest is not tried */
+#define RUN_READS_MAX    5 /* tries to read what the rings stored, a second apart */
 
 struct run_config {
     struct scheduler *scheduler;

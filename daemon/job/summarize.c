@@ -140,6 +140,7 @@ struct context {
     char (*protocol_keys)[65]; /* by group */
     char (*solo_keys)[65];     /* by group: of cells measured alone beside rings */
     bool *alone;               /* by cell */
+    bool *soloed;              /* by cell: has values of trials beside rings */
     char unsteady[96]; /* why heap figures of replaced blocks are not steady; "": they are */
 };
 
@@ -300,6 +301,10 @@ static bool is_unsteady(const struct context *c, const struct job_group *group,
            is_heap_figure(metric);
 }
 
+/* Rings that CPU time outside turns biases are all there is: not yet, or never measured alone. */
+static const char missed_alone[] =
+    "from rings that CPU time used outside turns disturbs; not measured alone";
+
 static int cell_summary(struct context *c, uint32_t group_idx, uint32_t cell_idx,
                         enum metric_id metric, const struct slab *s)
 {
@@ -318,6 +323,7 @@ static int cell_summary(struct context *c, uint32_t group_idx, uint32_t cell_idx
     const struct stats_estimate *a = &cell.absolute, *q = &cell.ratio;
     bool paired = !control && q->count > 0;
     bool unsteady = is_unsteady(c, &c->plan->groups[group_idx], metric);
+    bool missed = c->alone[cell_idx] && !c->soloed[cell_idx];
     c->rows[c->rows_count++] = (struct store_summary){
         .cell_idx = cell_idx,
         .metric = metric,
@@ -332,7 +338,9 @@ static int cell_summary(struct context *c, uint32_t group_idx, uint32_t cell_idx
         .noise = noise_of(&cell.control),
         .null_share = NAN,
         .unsteady = unsteady,
-        .reason = unsteady ? c->unsteady : "",
+        .reason = unsteady ? c->unsteady
+                  : missed ? missed_alone
+                           : "",
         .measured = measured,
         .protocol_key =
             measured == MEASURED_SOLO ? c->solo_keys[group_idx] : c->protocol_keys[group_idx],
@@ -446,8 +454,14 @@ static int alone_find(struct context *c, const struct values *values)
 {
     struct solo solo;
     int r = solo_begin(&solo, c->spec, c->plan);
-    for (uint32_t i = 0; r == 0 && i < values->count; i++)
-        r = solo_value(&solo, &values->rows[i]);
+    for (uint32_t i = 0; r == 0 && i < values->count; i++) {
+        const struct store_value *row = &values->rows[i];
+        r = solo_value(&solo, row);
+        if (row->group_idx < c->plan->groups_count && row->cell_idx < c->plan->cells_count &&
+            row->role != ROLE_CONTROL)
+            c->soloed[row->cell_idx] |=
+                row->position >= job_group_rings(c->spec, &c->plan->groups[row->group_idx]);
+    }
     if (r == 0)
         solo_decide(&solo, c->alone);
     solo_done(&solo);
@@ -511,11 +525,12 @@ int summarize_job(struct store *store, int64_t job_id, const char *host_key,
         .protocol_keys = calloc(plan->groups_count + 1, sizeof *c.protocol_keys),
         .solo_keys = calloc(plan->groups_count + 1, sizeof *c.solo_keys),
         .alone = calloc(plan->cells_count + 1, sizeof *c.alone),
+        .soloed = calloc(plan->cells_count + 1, sizeof *c.soloed),
     };
     if (spec->warm_pct < 100)
         snprintf(c.unsteady, sizeof c.unsteady,
                  "read after %u%% of the workload's own warm-up: not steady yet", spec->warm_pct);
-    if (r == 0 && (!c.rows || !c.protocol_keys || !c.solo_keys || !c.alone))
+    if (r == 0 && (!c.rows || !c.protocol_keys || !c.solo_keys || !c.alone || !c.soloed))
         r = err_set(e, ERR_INTERNAL, NULL, "out of memory");
     if (r == 0) {
         if (values.count)
@@ -542,5 +557,6 @@ int summarize_job(struct store *store, int64_t job_id, const char *host_key,
     free(c.protocol_keys);
     free(c.solo_keys);
     free(c.alone);
+    free(c.soloed);
     return r;
 }

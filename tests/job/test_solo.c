@@ -6,6 +6,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include <cmocka.h>
 #include <math.h>
@@ -29,6 +30,9 @@ static int behave_outside(struct script *s, const struct exec_request *q, struct
                           struct err *e)
 {
     int r = behave_well(s, q, ret, e);
+    if (s->world && s->runs == PLANNED)
+        tamper(s->world, "PRAGMA ignore_check_constraints = ON;"
+                         "UPDATE trial SET role = 'unreadable' WHERE id = 1");
     if (s->runs == s->hold_after)
         atomic_store(&s->hold, true); /* the next one */
     for (uint32_t i = 0; i < q->subjects_count && q->rotations; i++) {
@@ -75,6 +79,7 @@ static void expect_alone(const struct found *f)
     assert_near(rate->value, 1e9 / 80);
     assert_near(rate->ratio, 1.25); /* to the reference alone, not to that of the rings */
     assert_near(rate->noise, 0);
+    assert_string_equal(rate->reason, "");
     /* Why stands beside it, as the rings said. */
     assert_int_equal(row_of(f, 1, METRIC_CPU_OUTSIDE_RATIO)->measured, MEASURED_RING);
     assert_near(row_of(f, 1, METRIC_CPU_OUTSIDE_RATIO)->value, 0.02);
@@ -211,6 +216,67 @@ static void test_disturbed_rings_do_not_speak_of_the_reference(void **state)
     }
 }
 
+/* A read that fails when the rings are done is tried again; when it stays so nothing is made up. */
+static void test_failed_reads_are_tried_again(void **state)
+{
+    (void)state;
+    for (int repaired = 1; repaired >= 0; repaired--) {
+        struct world *w = outside_world("jemalloc", 0.02, UINT32_MAX);
+        char uuid[37];
+        struct store_job job;
+        w->script.world = w;
+        submit(w, uuid);
+        scheduler_wake(w->scheduler);
+        wait_runs(w, PLANNED);
+        nanosleep(&(struct timespec){.tv_nsec = 500000000}, NULL); /* some tries of five seconds */
+        look(w, uuid, &job);
+        assert_int_equal(job.state, JOB_RUNNING);
+        store_job_done(&job);
+        if (repaired) {
+            tamper(w, "UPDATE trial SET role = 'reference' WHERE role = 'unreadable'");
+            expect_steps(w, uuid, PLANNED + 7 * 3, &job);
+        } else {
+            assert_int_equal(wait_final(w, uuid, &job), JOB_FAILED);
+            assert_non_null(strstr(job.error.message, "cannot be summarised"));
+            assert_int_equal(w->script.runs, PLANNED);
+        }
+        world_end(w, &job);
+    }
+}
+
+/* Alone jemalloc fails: its rings stand, and say that they are not to be trusted. */
+static int behave_failing_alone(struct script *s, const struct exec_request *q,
+                                struct exec_result *ret, struct err *e)
+{
+    int r = behave_outside(s, q, ret, e);
+    if (s->runs > PLANNED && strcmp(q->subjects[0].allocator, "jemalloc") == 0) {
+        ret->runners[0].outcome = OUTCOME_CRASHED;
+        ret->runners[0].metrics_count = 0;
+    }
+    return r;
+}
+
+static void test_not_measured_alone_is_said(void **state)
+{
+    (void)state;
+    struct world *w = outside_world("jemalloc", 0.02, UINT32_MAX);
+    char uuid[37];
+    struct store_job job;
+    struct found *f = must_alloc(sizeof *f);
+    w->script.behave = behave_failing_alone;
+    submit(w, uuid);
+    scheduler_wake(w->scheduler);
+    assert_int_equal(wait_final(w, uuid, &job), JOB_SUCCEEDED);
+    assert_int_equal(job.steps_given_up, 7 - 3);
+    summaries(w, job.id, f);
+    assert_int_equal(row_of(f, 1, METRIC_PAIRS_PER_S)->measured, MEASURED_RING);
+    assert_non_null(strstr(row_of(f, 1, METRIC_PAIRS_PER_S)->reason, "not measured alone"));
+    assert_string_equal(row_of(f, 0, METRIC_PAIRS_PER_S)->reason, "");
+    assert_string_equal(row_of(f, 2, METRIC_PAIRS_PER_S)->reason, "");
+    free(f);
+    world_end(w, &job);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -219,6 +285,8 @@ int main(void)
         cmocka_unit_test(test_little_is_let_pass),
         cmocka_unit_test(test_reference_takes_its_group_along),
         cmocka_unit_test(test_disturbed_rings_do_not_speak_of_the_reference),
+        cmocka_unit_test(test_failed_reads_are_tried_again),
+        cmocka_unit_test(test_not_measured_alone_is_said),
     };
     log_set(LOG_LEVEL_ERROR, LOG_FORMAT_TEXT);
     return cmocka_run_group_tests(tests, NULL, NULL);

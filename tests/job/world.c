@@ -14,6 +14,7 @@
 #include "daemon/base/clock.h"
 #include "daemon/base/log.h"
 #include "daemon/job/scheduler.h"
+#include "daemon/store/db.h"
 #include "daemon/store/store.h"
 #include "tests/lib/remove_tree.h"
 
@@ -151,6 +152,7 @@ void world_stop(struct world *w)
 struct world *world_new(void)
 {
     struct world *w = must_alloc(sizeof *w);
+    w->seed = 5;
     strcpy(w->directory, "/tmp/heapmark-sched-XXXXXX");
     assert_non_null(mkdtemp(w->directory));
     w->script =
@@ -172,7 +174,7 @@ void world_end(struct world *w, struct store_job *job)
 }
 
 static const char job_format[] =
-    "{\"allocators\":[\"glibc\",\"jemalloc\",\"null\"],\"reference\":\"glibc\",\"seed\":5,"
+    "{\"allocators\":[\"glibc\",\"jemalloc\",\"null\"],\"reference\":\"glibc\",\"seed\":%u,"
     "\"workloads\":[{\"workload\":\"table-churn\",\"params\":{\"live\":1000}},"
     "{\"workload\":\"table-cold\",\"pages\":\"%s\"}],"
     "\"repeat\":{\"rings\":7,\"rotations\":4,\"blocks\":7}}";
@@ -183,8 +185,8 @@ void submit_without(struct world *w, uint32_t cells_missing, char uuid[37])
     struct job_spec *spec = NULL;
     struct job_plan *plan = NULL;
     struct err e = {0};
-    char job_text[sizeof job_format + 16];
-    snprintf(job_text, sizeof job_text, job_format, w->cold_pages ? w->cold_pages : "4k");
+    char job_text[sizeof job_format + 32];
+    snprintf(job_text, sizeof job_text, job_format, w->seed, w->cold_pages ? w->cold_pages : "4k");
     if (job_parse(job_text, strlen(job_text), &limits, &spec, &e) < 0 ||
         job_expand(spec, &limits, &plan, &e) < 0) {
         fail_msg("%s", e.message);
@@ -261,7 +263,12 @@ enum job_state wait_final(struct world *w, const char *uuid, struct store_job *r
 static int summary_keep(void *ctx, const struct store_summary *row)
 {
     struct found *f = ctx;
-    f->rows[f->count++] = *row;
+    struct store_summary *to = &f->rows[f->count];
+    *to = *row;
+    to->reason = memccpy(f->reasons[f->count], row->reason, 0, sizeof f->reasons[0] - 1)
+                     ? f->reasons[f->count]
+                     : "too long";
+    f->count++;
     return 0;
 }
 
@@ -282,6 +289,17 @@ const struct store_summary *row_of(const struct found *f, uint32_t cell, enum me
             return &f->rows[i];
     print_error("no summary of cell %u, metric %d\n", cell, (int)m);
     abort();
+}
+
+void tamper(struct world *w, const char *sql)
+{
+    char path[128];
+    struct db db;
+    struct err e = {0};
+    snprintf(path, sizeof path, "%s/heapmark.db", w->directory);
+    if (db_open(&db, path, true, &e) < 0 || db_exec(&db, sql, &e) < 0)
+        fail_msg("%s: %s", sql, e.message);
+    db_close(&db);
 }
 
 void assert_near(double value, double wanted)

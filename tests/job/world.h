@@ -9,6 +9,8 @@
 #include "daemon/job/scheduler.h"
 #include "daemon/store/store.h"
 
+struct world;
+
 /* What the scripted executor does. Tests read `runs` while it goes on: a plain counter, nothing is
  * published with it. */
 struct script {
@@ -24,13 +26,16 @@ struct script {
     const char *outside_of; /* behave_outside: allocator that uses CPU outside its turns, */
     double outside;         /* so much, */
     unsigned outside_rings; /* in so many rings */
+    unsigned failures;      /* of jemalloc so far; test_resume */
     bool disturbs;          /* and its rings' reference is slowed by it */
-    unsigned hold_after;    /* behave_outside: after this run, hold; 0: never */
+    unsigned hold_after;    /* behave_outside, behave_held: after this run, hold; 0: never */
     struct store *store; /* behave_settling: where it settles a step behind the scheduler's back */
+    struct world *world; /* of behaviours that change its database */
 };
 
 struct world {
     char directory[64];
+    unsigned seed; /* of jobs submitted from now on: 5 */
     struct store *store;
     struct events *events;
     struct script script;
@@ -40,6 +45,7 @@ struct world {
 
 struct found {
     struct store_summary rows[256];
+    char reasons[256][160]; /* of rows */
     unsigned count;
 };
 
@@ -62,6 +68,9 @@ void world_end(struct world *w, struct store_job *job);
 void submit(struct world *w, char uuid[37]);
 /* With `cells_missing` the store has fewer cells than the plan. */
 void submit_without(struct world *w, uint32_t cells_missing, char uuid[37]);
+
+/* Behind the store's back, through a connection of its own. */
+void tamper(struct world *w, const char *sql);
 
 void look(struct world *w, const char *uuid, struct store_job *ret);
 enum job_state wait_final(struct world *w, const char *uuid, struct store_job *ret);
