@@ -312,7 +312,8 @@ static void test_late_is_cancelled(void **state)
 int main(int argc, char **argv)
 {
     if (argc > 1 && strncmp(argv[1], "--runner=", strlen("--runner=")) == 0)
-        return fake_supervisor((enum fake)atoi(getenv("FAKE_SUPERVISOR")), getenv("FAKE_STAT"));
+        return fake_supervisor((enum fake)strtol(getenv("FAKE_SUPERVISOR"), NULL, 10),
+                               getenv("FAKE_STAT"));
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_steal_before_the_ring),
         cmocka_unit_test(test_steal_during_the_ring),
