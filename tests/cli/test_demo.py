@@ -14,7 +14,7 @@ SOURCE = Path(os.environ.get("HEAPMARK_SOURCE_DIR", ".")).absolute()
 BUILD = Path(os.environ.get("HEAPMARK_BUILD_DIR", SOURCE / "build/release"))
 from fake import clean_environment  # noqa: E402
 
-ALLOCATORS = ["glibc", "jemalloc", "tcmalloc", "mimalloc", "classic-best"]
+ALLOCATORS = ["glibc", "jemalloc", "tcmalloc", "mimalloc", "hmalloc"]
 WORKLOADS = [
     {"workload": "table-cold", "threads": [1], "repeats": 6},
     {"workload": "table-churn", "params": {"remote_pct": 1, "live": 2000}, "threads": [1, 2]},

@@ -92,7 +92,7 @@ class Install(unittest.TestCase):
             "jemalloc": DEBIAN / "libjemalloc.so.2",
             "tcmalloc": DEBIAN / "libtcmalloc_minimal.so.4",
             "mimalloc": DEBIAN / "libmimalloc.so.2.0",
-            "classic-best": self.usr / "lib/heapmark/libhm_classic_best.so",
+            "hmalloc": self.usr / "lib/heapmark/libhmalloc.so",
             "null": self.usr / "lib/heapmark/libhm_null.so",
         }
 
