@@ -186,6 +186,10 @@ static void test_reasons_come_to_an_old_file(void **state)
                            " unsteady AND reason = 'why'"),
                      1);
     assert_int_equal(query(f, "heapmark.db", "SELECT count(*) FROM point"), 1);
+    assert_int_equal(query(f, "heapmark.db",
+                           "SELECT count(*) FROM job WHERE attempts = 1 AND"
+                           " claims_fruitless = 1 AND harness_build = ''"),
+                     1);
 }
 
 /* The first migration holds what the design lists, so that later parts need no rebuild. */
