@@ -99,6 +99,9 @@ void write_point_params(struct writer *w, const struct workload *wl,
 /* All values of a point, from its key with the defaults left out. */
 void write_key_params(struct writer *w, const char *workload, const char *params_key);
 /* The members a summary and a flat result row share. */
+/* What is left of a pair's time without the harness: at least that is the allocator's. No interval:
+ * how far harness and allocator overlap in the processor is not known. NaN: none. */
+double summary_net(const struct store_summary *s);
 void write_summary_members(struct writer *w, const struct store_summary *s);
 
 /* jobs.c: has the job ended? Handlers of streams need it. */

@@ -83,7 +83,7 @@ static int results_page_reply(struct api_context *api, const struct http_request
 static const char csv_head[] =
     "job,finished,project,branch,commit,workload,params_key,threads,pages,allocator,options,"
     "sha256,version,host_key,protocol_key,metric,unit,direction,value,low,high,confidence,count,"
-    "ratio,ratio_low,ratio_high,noise,null_share,harness_bound,steady,reason,measured\r\n";
+    "ratio,ratio_low,ratio_high,noise,null_share,net,harness_bound,steady,reason,measured\r\n";
 
 /* A field a spreadsheet would take for a formula gets an apostrophe before it (OWASP), and is
  * quoted as RFC 4180 says. */
@@ -146,7 +146,8 @@ static void csv_row(struct http_text *out, const struct store_result *row)
     for (unsigned i = 0; i < sizeof first / sizeof first[0]; i++)
         csv_number(out, first[i]);
     http_text_printf(out, "%u,", s->count);
-    const double last[] = {s->ratio, s->ratio_low, s->ratio_high, s->noise, s->null_share};
+    const double last[] = {s->ratio, s->ratio_low,  s->ratio_high,
+                           s->noise, s->null_share, summary_net(s)};
     for (unsigned i = 0; i < sizeof last / sizeof last[0]; i++)
         csv_number(out, last[i]);
     http_text_puts(out, s->harness_bound ? "true," : "false,");

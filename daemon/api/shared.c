@@ -198,6 +198,11 @@ void write_key_params(struct writer *w, const char *workload, const char *params
     write_point_params(w, wl, &point);
 }
 
+double summary_net(const struct store_summary *s)
+{
+    return s->metric == METRIC_NS_PER_PAIR ? s->value * (1 - s->null_share) : NAN;
+}
+
 void write_summary_members(struct writer *w, const struct store_summary *s)
 {
     const struct metric *m = &metrics[s->metric];
@@ -213,6 +218,7 @@ void write_summary_members(struct writer *w, const struct store_summary *s)
     w_num(w, "ratio_high", s->ratio_high);
     w_num(w, "noise", s->noise);
     w_num(w, "null_share", s->null_share);
+    w_num(w, "net", summary_net(s));
     w_bool(w, "harness_bound", s->harness_bound);
     if (isfinite(s->value))
         w_bool(w, "steady", !s->unsteady);

@@ -92,6 +92,11 @@ static void fake_runner(const struct fake *f, const struct exec_request *q, uint
         const double value = metric == METRIC_CPU_OUTSIDE_RATIO ? 0 : invented(q, i, 500 + m);
         r->metrics[r->metrics_count++] = (struct exec_metric){.metric = metric, .value = value};
     }
+    if (i > 0 && q->rotations > 0) /* later ones are faster; the control is not */
+        r->metrics[r->metrics_count++] = (struct exec_metric){
+            .metric = METRIC_RING_LOG_RATIO,
+            .value =
+                q->subjects[i].role == ROLE_SUBJECT ? -0.1 * i : 0.01 * invented(q, i, 900) - 1};
     fake_slices(q, i, r);
 }
 
@@ -161,6 +166,7 @@ static int subject_check(void *ctx, struct job_subject *subject, const char *fie
     cleanup_(close_p) int fd = -1;
     char path[CATALOG_PATH_SIZE];
     struct err why = {0};
+    subject->flags = entry->flags;
     if (catalog_open(s->catalog, entry, &fd, path, &why) < 0)
         return err_set(e, why.code, field, "%s", why.message);
     return 0;

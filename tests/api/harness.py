@@ -53,7 +53,8 @@ class Server:
         os.makedirs(catalog)
         rows = [("glibc", "libc", "", 1), ("twin", "libc", "", 2), ("crashy", "libc", "", 3),
                 ("missing", "libnothere.so.9", "package = libnothere9", 4),
-                ("idle", "libc", "kind = baseline", 5)]
+                ("idle", "libc", "kind = baseline", 5),
+                ("hollow", "libc", "kind = baseline\nflags = null", 6)]
         for name, library, package, order in rows:
             with open(os.path.join(catalog, name + ".ini"), "w") as f:
                 f.write(TWIN.format(summary=name + " of the tests", library=library,

@@ -153,6 +153,26 @@ class Jobs(ServerCase):
         self.assertEqual(again.json["cells"], plan["cells"])
         self.assertEqual(self.server.post("/api/v1/jobs?dry_run=2", JOB).status, 422)
 
+    def test_net_of_the_harness(self):
+        """Beside ns_per_pair, where a null allocator says what the harness takes."""
+        for names, known in ((["glibc", "twin", "hollow"], True), (["glibc", "twin"], False)):
+            uuid = self.server.submit(JOB, allocators=names)
+            self.server.finish(uuid)
+            group = self.server.get(f"/api/v1/jobs/{uuid}/results").json["groups"][0]
+            for cell in group["cells"]:
+                for name, s in cell["summaries"].items():
+                    with self.subTest(cell["allocator"], metric=name):
+                        if name != "ns_per_pair" or not known:
+                            self.assertIsNone(s["net"])
+                            continue
+                        net = s["value"] * (1 - s["null_share"])
+                        self.assertAlmostEqual(s["net"], net, delta=1e-6 * s["value"])
+                        if cell["allocator"] == "glibc":
+                            self.assertGreater(s["net"], 0)
+                            self.assertLess(s["net"], s["value"])
+                        if cell["allocator"] == "hollow":
+                            self.assertEqual(s["net"], 0)  # all of it is harness
+
     def test_life_of_a_job(self):
         reply = self.server.post("/api/v1/jobs", changed(
             name="life", repeat={"rings": 6, "rotations": 40}, labels={"project": "p", "commit": "c1", "branch": "b", "sequence": 7,

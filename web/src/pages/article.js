@@ -31,7 +31,7 @@ function row(ctx, line, table, scales) {
     table.sources.scaling ? valueCell(line.scaling, times) : null,
     valueCell(line.peak, scales.peak.text),
     h('td', { class: 'n' }, noiseText(throughput)),
-    h('td', { class: 'n' }, line.baseline ? '–' : harnessShare(throughput)),
+    h('td', { class: 'n' }, line.baseline ? '–' : harnessShare(throughput, cell)),
   );
 }
 

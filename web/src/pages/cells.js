@@ -1,7 +1,7 @@
 // Table parts the results share: values with intervals, verdicts, headings.
 
 import { bdi, h } from '../dom.js';
-import { clip, integer, percent, times } from '../format.js';
+import { clip, integer, number, percent, times } from '../format.js';
 import { intervalText, isBaseline, trusted, verdict, verdictWords } from '../model.js';
 
 export const known = (v) => v !== null && v !== undefined && Number.isFinite(v);
@@ -142,13 +142,17 @@ export const HARNESS_HELP =
   'An upper bound of the share of the time that is the harness: what a pair takes with the null ' +
   'allocator over what it takes here. The processor overlaps the two, so the true share is lower.';
 
-export function harnessShare(s) {
+/** The share with what is left without it as its title; `cell` is whose. */
+export function harnessShare(s, cell) {
   if (!s || (!s.harness_bound && !known(s.null_share))) return '–';
   const share = known(s.null_share) ? percent(s.null_share, 2) : '';
-  if (!s.harness_bound) return share;
+  const net = cell?.summaries?.ns_per_pair?.net;
+  const rest = known(net) ? `Net of it a pair takes ${number(net)} ns at least.` : '';
+  if (!s.harness_bound) return rest ? h('span', { title: rest }, share) : share;
   const title =
-    'More than half of the time may be the harness: the allocator can be faster than this shows.';
-  return h('span', { class: 'tag warn', title }, `harness-bound ${share}`);
+    'More than half of the time may be the harness: the allocator can be faster than this shows. ' +
+    rest;
+  return h('span', { class: 'tag warn', title: title.trim() }, `harness-bound ${share}`);
 }
 
 export function subjectHead(ctx, label, trials) {

@@ -126,7 +126,7 @@ function comparisonRow(ctx, group, cell, info, scale, reference) {
             valueCell(s, scale.text),
             h('td', {}, against(cell, s, reference, group)),
             h('td', { class: 'n' }, noiseText(s)),
-            h('td', { class: 'n' }, harnessShare(s)),
+            h('td', { class: 'n' }, harnessShare(s, cell)),
           ],
     h('td', { class: 'n' }, integer(s?.count ?? 0)),
   );
