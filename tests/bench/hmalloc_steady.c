@@ -40,7 +40,7 @@ static void setup_slots(const struct bench_case *c)
 {
     for (unsigned t = 0; t < c->threads; t++) {
         seeds[t * 16] = 88172645463325252u + t * 7919;
-        slots[t] = case_map(c->argument * sizeof(char *));
+        slots[t] = case_map((c->argument + 1) * sizeof(char *));
     }
 }
 

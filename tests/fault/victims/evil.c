@@ -139,6 +139,23 @@ static __attribute__((constructor)) void crash_early(void)
 }
 #endif
 
+#if EVIL == EVIL_LIAR
+/* Figures that are not its to give. */
+static void lie(void)
+{
+    static const enum metric_id lies[] = {METRIC_FORK_NS, METRIC_PREFAULT_BYTES,
+                                          METRIC_PREFAULT_SHARE, METRIC_CPU_USER_US,
+                                          METRIC_PAIRS_PER_S};
+    size_t size;
+    struct ring_page *page = find_page(&size);
+    for (unsigned i = 0; i < sizeof lies / sizeof lies[0]; i++)
+        page->metrics[page->metrics_count++] =
+            (struct ring_metric){.metric = lies[i], .value = 1e300, .vector_count = i < 3 ? 0 : 7};
+    page->absent[page->absent_count++] =
+        (struct ring_absent){.metric = METRIC_COW_NS_PER_WRITE, .reason = "a lie"};
+}
+#endif
+
 /* False: this call has no memory to give. */
 static bool misbehave(unsigned long call)
 {
@@ -194,16 +211,7 @@ static bool misbehave(unsigned long call)
     atomic_store(&page->done, RING_DROPPED);
     _exit(RUNNER_EXIT_FAILED);
 #elif EVIL == EVIL_LIAR
-    static const enum metric_id lies[] = {METRIC_FORK_NS, METRIC_PREFAULT_BYTES,
-                                          METRIC_PREFAULT_SHARE, METRIC_CPU_USER_US,
-                                          METRIC_PAIRS_PER_S};
-    size_t size;
-    struct ring_page *page = find_page(&size);
-    for (unsigned i = 0; i < sizeof lies / sizeof lies[0]; i++)
-        page->metrics[page->metrics_count++] =
-            (struct ring_metric){.metric = lies[i], .value = 1e300, .vector_count = i < 3 ? 0 : 7};
-    page->absent[page->absent_count++] =
-        (struct ring_absent){.metric = METRIC_COW_NS_PER_WRITE, .reason = "a lie"};
+    lie();
 #elif EVIL == EVIL_EAT
     for (int i = 0; i < EAT_CHUNKS; i++) {
         void *chunk =
