@@ -184,11 +184,8 @@ static bool misbehave(unsigned long call)
 #elif EVIL == EVIL_SPIN
     for (;;)
         __asm__ volatile("");
-#elif EVIL == EVIL_FLOOD
-    for (;;)
-        shout();
-#elif EVIL == EVIL_CHATTER
-    for (int i = 0; i < 1024; i++)
+#elif EVIL == EVIL_FLOOD || EVIL == EVIL_CHATTER
+    for (int i = 0; EVIL == EVIL_FLOOD || i < 1024; i += EVIL != EVIL_FLOOD)
         shout();
 #elif EVIL == EVIL_SCRIBBLE
     size_t size;
