@@ -92,7 +92,8 @@ static void fake_runner(const struct fake *f, const struct exec_request *q, uint
         const double value = metric == METRIC_CPU_OUTSIDE_RATIO ? 0 : invented(q, i, 500 + m);
         r->metrics[r->metrics_count++] = (struct exec_metric){.metric = metric, .value = value};
     }
-    if (i > 0 && q->rotations > 0) /* later ones are faster; the control is not */
+    /* Later ones are faster; the control is not. */
+    if (i > 0 && i < RING_RUNNERS_MAX && q->rotations > 0)
         r->metrics[r->metrics_count++] = (struct exec_metric){
             .metric = METRIC_RING_LOG_RATIO,
             .value =

@@ -8,7 +8,7 @@ static void *volatile block;
 static void take(void)
 {
     for (size_t i = 0; i < 200; i++) {
-        block = malloc(i * 50);
+        block = malloc(1 + i * 50);
         free(block);
     }
 }

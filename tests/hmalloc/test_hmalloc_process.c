@@ -104,7 +104,10 @@ static int in_child_deep(unsigned char *inherited, size_t size)
     pthread_t thread;
     int status;
     const int failed = in_child(inherited, size);
-    if (failed || HM_TSAN || HM_ASAN)
+#if HM_TSAN || HM_ASAN
+    return failed;
+#endif
+    if (failed)
         return failed;
     for (int i = 0; i < 4; i++)
         if (pthread_create(&thread, NULL, short_life, NULL) != 0 || pthread_join(thread, NULL) != 0)
