@@ -5,8 +5,8 @@
  *   hm_hmalloc_loader misuse NAME     one misuse; under LD_PRELOAD
  *
  * 0: good; 1 and a line on stderr: not. Bare, because it runs under a foreign malloc. */
-/* A check that fails ends the program; what it held then is no leak worth telling. And freeing twice
- * is what run_misuse is for. */
+/* A check that fails ends the program; what it held then is no leak worth telling. And freeing
+ * twice is what run_misuse is for. */
 #if defined(__GNUC__) && !defined(__clang__)
 #pragma GCC diagnostic ignored "-Wanalyzer-malloc-leak"
 #pragma GCC diagnostic ignored "-Wanalyzer-double-free"
