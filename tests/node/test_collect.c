@@ -264,6 +264,7 @@ static void test_what_is_not_the_runners_is_dropped(void **state)
     result = (struct exec_runner_result){0};
     collect_result(&request, &c, &done, 10, 0, false, &result);
     assert_int_equal(result.metrics_count, 0);
+    result_done(&result);
     free(page);
 }
 
