@@ -12,7 +12,7 @@
 static const unsigned chunk_steps[] = {CHUNK_UNITS, 64, 16, 4};
 
 #define HUGE_UNITS 32  /* of a huge page of 2 MiB */
-#define HUGE_FROM  512 /* units in use from which on huge pages are asked for: 32 MiB */
+#define HUGE_FROM  256 /* units in use from which on huge pages are asked for: 16 MiB */
 /* Each may split a mapping, and vm.max_map_count is the whole process's: beyond, whole chunks. */
 #define HUGE_ENDED_MAX 4096
 
