@@ -50,7 +50,8 @@ static void find_ours(void)
         if (slash)
             *slash = '\0';
     }
-    strcat(our_path, "/lib/libhmalloc.so");
+    const size_t length = strlen(our_path);
+    snprintf(our_path + length, sizeof our_path - length, "/lib/libhmalloc.so");
 }
 
 /* One quadruple: ours, rival, rival, ours, or the other way round. */

@@ -8,14 +8,13 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-extern char **environ;
-
 static void worker_path(char ret[PATH_MAX])
 {
     const ssize_t n = readlink("/proc/self/exe", ret, PATH_MAX - 16);
     ret[n > 0 ? n : 0] = '\0';
     char *slash = strrchr(ret, '/');
-    strcpy(slash ? slash + 1 : ret, "hmalloc_worker");
+    char *name = slash ? slash + 1 : ret;
+    snprintf(name, (size_t)(ret + PATH_MAX - name), "hmalloc_worker");
 }
 
 static void child(const struct contender *c, const char *kind, unsigned index, int in, int out)
