@@ -202,10 +202,12 @@ static void run_once(const struct contender *c, unsigned who, unsigned index, in
     FILE *out = fdopen(p.from, "re");
     while (out && fgets(line, sizeof line, out)) {
         char *tab = strchr(line, '\t');
-        if (!tab)
+        if (tab) {
+            *tab = '\0';
+            figure_find(line)->values[who][repeat] = strtod(tab + 1, NULL);
+        } else {
             report_fail(report, "%s: \"%s\" is no figure", once_cases[index].name, line);
-        *tab = '\0';
-        figure_find(line)->values[who][repeat] = strtod(tab + 1, NULL);
+        }
     }
     p.from = dup(p.from);
     if (out)

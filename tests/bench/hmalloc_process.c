@@ -19,7 +19,7 @@ static void worker_path(char ret[PATH_MAX])
 
 static void child(const struct contender *c, const char *kind, unsigned index, int in, int out)
 {
-    char path[PATH_MAX], number[16];
+    char path[PATH_MAX], number[16], setting[64];
     worker_path(path);
     snprintf(number, sizeof number, "%u", index);
     (void)dup2(in, STDIN_FILENO);
@@ -28,8 +28,9 @@ static void child(const struct contender *c, const char *kind, unsigned index, i
         (void)setenv("LD_PRELOAD", c->library, 1);
     else
         (void)unsetenv("LD_PRELOAD");
-    if (c->setting)
-        (void)putenv(strdup(c->setting));
+    snprintf(setting, sizeof setting, "%s", c->setting ? c->setting : "");
+    if (setting[0])
+        (void)putenv(setting); /* it stays in place until exec has copied it */
     (void)execl(path, path, kind, number, (char *)NULL);
     _exit(127);
 }
