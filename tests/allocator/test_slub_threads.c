@@ -8,6 +8,13 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+/* clang cannot take a member of what atomic_load returns, only of a value a function returned. */
+static struct slab_state state_of(struct page *page)
+{
+    const struct slab_state state = atomic_load(&page->state);
+    return state;
+}
+
 /* What another thread frees goes to the slab's own list, and the owner takes it when his freelist
  * is empty, before any other slab. */
 static void test_remote_frees_come_back(void **state)
@@ -29,7 +36,7 @@ static void test_remote_frees_come_back(void **state)
         assert_ptr_equal(page_of(objects[i]), page);
     }
     assert_int_equal(slabs_of(cache), 1);
-    assert_int_equal(atomic_load(&page->state).inuse, 16);
+    assert_int_equal(state_of(page).inuse, 16);
     (void)free_batch(&(struct batch){objects, 16});
 }
 
@@ -178,7 +185,7 @@ static int child_of_fork(void *block)
     struct page *page = page_of(block);
     if (classic_check() != 0 || !thread_was_abandoned())
         return 1;
-    if (((char *)block)[63] != 's' || !atomic_load(&page->state).frozen)
+    if (((char *)block)[63] != 's' || !state_of(page).frozen)
         return 2;
     classic_free(block);
     for (int i = 0; i < 2000; i++) {
