@@ -34,45 +34,40 @@ static int behave_unavailable(struct script *s, const struct exec_request *q,
     return behave_well(s, q, ret, e);
 }
 
-/* The first run settles another step than its own: the last ring of the first group. */
+/* The first run leaves an attempt of another step of job 1: of this repetition, with this subject.
+ */
+static void leave_attempt(struct script *s, uint32_t repetition, uint32_t subject, bool lost)
+{
+    const struct store_ring_new ring = {
+        .job_id = 1,
+        .repetition = repetition,
+        .cells_count = 3,
+        .cells = {0, 0, subject},
+        .roles = {ROLE_REFERENCE, ROLE_CONTROL, ROLE_SUBJECT},
+    };
+    const struct err why = {.code = ERR_IO, .message = "left by the test"};
+    struct err e;
+    char uuid[37];
+    int64_t attempt_id;
+    if (s->runs != 1)
+        return;
+    assert_int_equal(store_attempt_begin(s->store, &ring, "script", uuid, &attempt_id, &e), 0);
+    assert_int_equal(store_attempt_abandon(s->store, attempt_id, lost, &why, &e), 0);
+}
+
+/* The last ring of the first group is settled, which is not the step that runs. */
 static int behave_settling(struct script *s, const struct exec_request *q, struct exec_result *ret,
                            struct err *e)
 {
-    const struct store_ring_new ring = {
-        .job_id = 1,
-        .repetition = 6,
-        .cells_count = 3,
-        .cells = {0, 0, 1},
-        .roles = {ROLE_REFERENCE, ROLE_CONTROL, ROLE_SUBJECT},
-    };
-    const struct err why = {.code = ERR_IO, .message = "settled by the test"};
-    char uuid[37];
-    int64_t attempt_id;
-    if (s->runs == 1) {
-        assert_int_equal(store_attempt_begin(s->store, &ring, "script", uuid, &attempt_id, e), 0);
-        assert_int_equal(store_attempt_abandon(s->store, attempt_id, false, &why, e), 0);
-    }
+    leave_attempt(s, 6, 1, false);
     return behave_well(s, q, ret, e);
 }
 
-/* The first run leaves a lost attempt of a step of its own job, with the runners of another. */
+/* A lost attempt of a step of its own job, with the runners of another. */
 static int behave_leaving_others(struct script *s, const struct exec_request *q,
                                  struct exec_result *ret, struct err *e)
 {
-    const struct store_ring_new ring = {
-        .job_id = 1,
-        .repetition = 3,
-        .cells_count = 3,
-        .cells = {0, 0, 2},
-        .roles = {ROLE_REFERENCE, ROLE_CONTROL, ROLE_SUBJECT},
-    };
-    const struct err why = {.code = ERR_IO, .message = "lost by the test"};
-    char uuid[37];
-    int64_t attempt_id;
-    if (s->runs == 1) {
-        assert_int_equal(store_attempt_begin(s->store, &ring, "script", uuid, &attempt_id, e), 0);
-        assert_int_equal(store_attempt_abandon(s->store, attempt_id, true, &why, e), 0);
-    }
+    leave_attempt(s, 3, 2, true);
     return behave_well(s, q, ret, e);
 }
 
