@@ -2,13 +2,13 @@
  * of two; above BLOCK_MAX a mapping of its own (common/large.c).
  *
  * Loaded by heapmark-runner or by LD_PRELOAD as libhm_classic_buddy.so. One lock: any thread. */
-#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "allocators/buddy/buddy.h"
 #include "allocators/common/classic.h"
 #include "allocators/common/fault.h"
+#include "allocators/common/fork.h"
 #include "allocators/common/large.h"
 
 #define BLOCK_MAX (ARENA_SIZE / 2)
@@ -79,13 +79,7 @@ void API(free)(void *payload)
 
 void *API(calloc)(size_t count, size_t size)
 {
-    size_t total;
-    if (__builtin_mul_overflow(count, size, &total))
-        return api_out_of_memory();
-    void *payload = API(malloc)(total);
-    if (payload && total <= BLOCK_MAX) /* a large one is fresh from the kernel */
-        memset(payload, 0, total);
-    return payload;
+    return large_calloc(count, size, BLOCK_MAX + 1);
 }
 
 /* A block is aligned to its size: one that is as large as the alignment will do. */
@@ -221,23 +215,7 @@ int API(malloc_trim)(size_t pad)
 
 /* --- fork ------------------------------------------------------------------------------------- */
 
-static void before_fork(void)
-{
-    lock_take(&buddy.lock);
-}
-
-static void after_fork_parent(void)
-{
-    lock_leave(&buddy.lock);
-}
-
-/* Threads that waited for the lock do not exist here: start over instead of waking them. */
-static void after_fork_child(void)
-{
-    lock_reset(&buddy.lock);
-}
-
 __attribute__((constructor)) static void watch_forks(void)
 {
-    (void)pthread_atfork(before_fork, after_fork_parent, after_fork_child);
+    fork_watch(&buddy.lock);
 }

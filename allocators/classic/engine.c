@@ -3,11 +3,11 @@
  * Loaded by heapmark-runner or by LD_PRELOAD. One heap, one lock: any thread. The policy
  * (policy.h) says which free block to take; everything else is here. Common part of
  * libhm_classic_first.so, libhm_classic_next.so and libhm_classic_best.so. */
-#include <pthread.h>
 #include <string.h>
 
 #include "allocators/classic/heap.h"
 #include "allocators/classic/policy.h"
+#include "allocators/common/fork.h"
 
 struct heap heap;
 const char fault_name[] = "classic";
@@ -203,13 +203,7 @@ void API(free)(void *payload)
 
 void *API(calloc)(size_t count, size_t size)
 {
-    size_t total;
-    if (__builtin_mul_overflow(count, size, &total))
-        return api_out_of_memory();
-    void *payload = API(malloc)(total);
-    if (payload && total < LARGE_MIN) /* a large one is fresh from the kernel */
-        memset(payload, 0, total);
-    return payload;
+    return large_calloc(count, size, LARGE_MIN);
 }
 
 void *API(memalign)(size_t alignment, size_t size)
@@ -293,23 +287,7 @@ const char *classic_version(void)
     return policy_version;
 }
 
-static void before_fork(void)
-{
-    lock_take(&heap.lock);
-}
-
-static void after_fork_parent(void)
-{
-    lock_leave(&heap.lock);
-}
-
-/* Threads that waited for the lock do not exist here: start over instead of waking them. */
-static void after_fork_child(void)
-{
-    lock_reset(&heap.lock);
-}
-
 __attribute__((constructor)) static void watch_forks(void)
 {
-    (void)pthread_atfork(before_fork, after_fork_parent, after_fork_child);
+    fork_watch(&heap.lock);
 }

@@ -7,6 +7,7 @@
 #include "allocators/common/large.h"
 
 #include <stdint.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -129,4 +130,15 @@ void *large_resize(struct large *large, size_t size)
     moved->magic = large_magic(moved);
     count(length, old_length, 0, 0);
     return large_payload(moved);
+}
+
+void *large_calloc(size_t count, size_t size, size_t large_from)
+{
+    size_t total;
+    if (__builtin_mul_overflow(count, size, &total))
+        return api_out_of_memory();
+    void *payload = API(malloc)(total);
+    if (payload && total < large_from) /* a large one is fresh from the kernel */
+        memset(payload, 0, total);
+    return payload;
 }

@@ -16,8 +16,10 @@ struct large_figures {
 extern struct large_figures large_figures;
 
 void *large_alloc(size_t alignment, size_t size); /* zeroed; NULL and ENOMEM */
-struct large *large_of(const void *payload);      /* NULL: no large block of ours starts there */
-void large_free(struct large *large);             /* keeps errno */
+/* The allocator's calloc: malloc, and zeros unless it is large, from so many bytes on. */
+void *large_calloc(size_t count, size_t size, size_t large_from);
+struct large *large_of(const void *payload); /* NULL: no large block of ours starts there */
+void large_free(struct large *large);        /* keeps errno */
 size_t large_usable(const struct large *large);
 void *large_resize(struct large *large, size_t size); /* NULL and ENOMEM: block unchanged */
 

@@ -243,13 +243,7 @@ void API(free)(void *payload)
 
 void *API(calloc)(size_t count, size_t size)
 {
-    size_t total;
-    if (__builtin_mul_overflow(count, size, &total))
-        return api_out_of_memory();
-    void *payload = API(malloc)(total);
-    if (payload && total <= BLOCK_MAX) /* a large one is fresh from the kernel */
-        memset(payload, 0, total);
-    return payload;
+    return large_calloc(count, size, BLOCK_MAX + 1);
 }
 
 /* Objects of a power of two and blocks of pages are aligned to their size. */
